@@ -1,0 +1,59 @@
+"""Every error boneviz raises on purpose, one tree.
+
+    BonevizError
+    |-- InputError          a file, folder or option is not what it should be
+    |   |-- ImageFileError  an image file is missing, truncated, 4D, or has no usable geometry
+    |   |-- CohortError     a cohort folder or its cohort.toml is incomplete or contradicts itself
+    |   `-- CheckpointError a model file or its card is missing, damaged or of another kind
+    |-- GridError           two arrays that must share one grid do not, or a grid is impossible
+    |-- LeakageError        a patient would be tested by a model that learned from that patient
+    `-- TrainingError       a fit cannot start or cannot go on (no lesion, NaN loss)
+
+A message says which patient or file, what was found, what was expected and what to do.
+The command line prints the message alone; ``--debug`` adds the traceback.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BonevizError",
+    "CheckpointError",
+    "CohortError",
+    "GridError",
+    "ImageFileError",
+    "InputError",
+    "LeakageError",
+    "TrainingError",
+]
+
+
+class BonevizError(Exception):
+    """Base of every error that boneviz raises on purpose."""
+
+
+class InputError(BonevizError):
+    """A file, folder or option is not what it should be."""
+
+
+class ImageFileError(InputError):
+    """An image file is missing, truncated, 4D, or has no usable geometry."""
+
+
+class CohortError(InputError):
+    """A cohort folder or its ``cohort.toml`` is incomplete or contradicts itself."""
+
+
+class CheckpointError(InputError):
+    """A model file or its card is missing, damaged or of another kind."""
+
+
+class GridError(BonevizError):
+    """Two arrays that must share one grid do not, or a grid is impossible."""
+
+
+class LeakageError(BonevizError):
+    """A patient would be tested by a model that learned from that patient."""
+
+
+class TrainingError(BonevizError):
+    """A fit cannot start or cannot go on."""

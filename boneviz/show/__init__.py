@@ -1,0 +1,1 @@
+"""Widgets for Jupyter: the slice viewer, surfaces, tables, and the explorer that wires them."""

@@ -1,6 +1,6 @@
-"""Who read which patient: `Reader`, `CaseRef` (paths), `Case` (volumes), `Cohort`, `Folds`.
+"""Patients and their readers as a folder on disk, `Cohort`.
 
-A cohort on disk is a folder::
+The folder::
 
     cohort.toml                       name, readers with their intents, licence, provenance
     P001/ct.nii.gz  pet.nii.gz        CT in HU, PET in SUVbw, each on its own grid
@@ -13,281 +13,24 @@ A cohort on disk is a folder::
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self
 
-import numpy as np
 import pandas as pd
 import tomli_w
 
-from boneviz.errors import BonevizError, CohortError, InputError, LeakageError
+from boneviz.case import Case, CaseRef, Prediction, Reader
+from boneviz.errors import BonevizError, CohortError
 from boneviz.files import write_whole
-from boneviz.volume import Volume
+from boneviz.folds import Folds
 
-__all__ = ["Case", "CaseRef", "Cohort", "Folds", "Intent", "Prediction", "Reader", "ReaderKind"]
+__all__ = ["Case", "CaseRef", "Cohort", "Folds", "Prediction", "Reader"]
 
-ReaderKind = Literal["expert", "model"]
-Intent = Literal["high-sensitivity", "high-specificity", "none"]
 FORMAT = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """Someone or something that outlines lesions.
-
-    Parameters
-    ----------
-    name : shown everywhere, unique within a cohort
-    kind : ``expert`` or ``model``
-    intent : ``high-sensitivity`` (nothing missed), ``high-specificity`` (only what is
-        certain) or ``none``
-    learned_from : for a model, the name of the expert whose outlines it was trained on
-    """
-
-    name: str
-    kind: ReaderKind = "expert"
-    intent: Intent = "none"
-    learned_from: str | None = None
-
-    def __post_init__(self) -> None:
-        if not self.name.strip():
-            raise InputError("a reader without a name: give each reader a name")
-        if self.kind not in get_args(ReaderKind):
-            raise InputError(f"reader {self.name}: kind {self.kind!r}, expected expert or model")
-        if self.intent not in get_args(Intent):
-            raise InputError(
-                f"reader {self.name}: intent {self.intent!r}, "
-                f"expected one of {', '.join(get_args(Intent))}"
-            )
-        if self.learned_from is not None and self.kind != "model":
-            raise InputError(f"reader {self.name}: only a model learns from an expert")
-
-    @property
-    def key(self) -> str:
-        """The name as a file stem: lower case letters, digits and underscores."""
-        return re.sub(r"[^a-z0-9]+", "_", self.name.lower()).strip("_") or "reader"
-
-
-@dataclass(frozen=True, slots=True)
-class CaseRef:
-    """One session of one patient as paths; nothing is read.
-
-    Parameters
-    ----------
-    patient_id : study id, shared by the sessions of one patient
-    session : name of the session, empty where there is only one
-    ct, pet : NIfTI files, HU and SUVbw
-    masks : expert -> NIfTI mask on the CT's grid
-    """
-
-    patient_id: str
-    session: str
-    ct: Path
-    pet: Path
-    masks: Mapping[Reader, Path] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if not self.patient_id.strip():
-            raise CohortError("a case without a patient id: name its folder or table row")
-        object.__setattr__(self, "masks", MappingProxyType(dict(self.masks)))
-
-    @property
-    def case_id(self) -> str:
-        """Patient id, with the session where there is one."""
-        return f"{self.patient_id}_{self.session}" if self.session else self.patient_id
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Case:
-    """One session of one patient in memory: volumes, each on its own grid.
-
-    Parameters
-    ----------
-    ct : HU; pet : SUVbw; masks : reader -> label volume
-    notes : what was done to the volumes on the way, in words, oldest first
-    """
-
-    patient_id: str
-    session: str
-    ct: Volume
-    pet: Volume
-    masks: Mapping[Reader, Volume] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        who = f"patient {self.patient_id}"
-        if self.ct.unit != "HU":
-            raise InputError(f"{who}: CT in {self.ct.unit}, expected HU")
-        if self.pet.unit != "SUVbw":
-            raise InputError(f"{who}: PET in {self.pet.unit}, expected SUVbw")
-        for reader, mask in self.masks.items():
-            if mask.unit != "label":
-                raise InputError(
-                    f"{who}: mask of {reader.name} holds {mask.unit}, expected a label"
-                )
-        object.__setattr__(self, "masks", MappingProxyType(dict(self.masks)))
-
-    @property
-    def case_id(self) -> str:
-        """Patient id, with the session where there is one."""
-        return f"{self.patient_id}_{self.session}" if self.session else self.patient_id
-
-    @property
-    def on_one_grid(self) -> bool:
-        """Whether CT, PET and every mask share the CT's grid."""
-        others = (self.pet, *self.masks.values())
-        return all(self.ct.grid.matches(volume.grid) for volume in others)
-
-    def with_masks(self, masks: Mapping[Reader, Volume]) -> Case:
-        """Return the case with more readers, or other masks for readers it has."""
-        return replace(self, masks={**self.masks, **masks})
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prediction:
-    """What a model says of one case, and whether the model had learned from that patient.
-
-    Parameters
-    ----------
-    patient_id, session : the case
-    reader : the model
-    fold : the fold that was held out when the model was trained
-    probability : probability of infection, on the CT's grid
-    checkpoint_id : sha256 of the model's weights
-    trained_on : the patients that the model learned from
-    """
-
-    patient_id: str
-    session: str
-    reader: Reader
-    fold: int
-    probability: Volume
-    checkpoint_id: str
-    trained_on: frozenset[str]
-
-    def __post_init__(self) -> None:
-        if self.probability.unit != "probability":
-            raise InputError(
-                f"prediction of {self.reader.name} for patient {self.patient_id} holds "
-                f"{self.probability.unit}, expected a probability"
-            )
-
-    @property
-    def held_out(self) -> bool:
-        """Whether the model never saw this patient."""
-        return self.patient_id not in self.trained_on
-
-    def require_held_out(self) -> None:
-        """Raise `LeakageError` where the model had learned from this patient."""
-        if not self.held_out:
-            raise LeakageError(
-                f"patient {self.patient_id}: {self.reader.name} (fold {self.fold}) was trained "
-                "on this patient, so its outline here says nothing about new patients; "
-                "use the prediction of the fold that held the patient out"
-            )
-
-    def mask(self, threshold: float = 0.5) -> Volume:
-        """Return the voxels whose probability is at least `threshold`, 0 < threshold <= 1."""
-        if not 0 < threshold <= 1:
-            raise InputError(f"threshold {threshold}: expected above 0 and at most 1")
-        return Volume(self.probability.array >= threshold, self.probability.grid, "label")
-
-
-@dataclass(frozen=True, slots=True)
-class Folds:
-    """Which fold each patient is held out in; the same for every model.
-
-    Parameters
-    ----------
-    of_patient : patient id -> fold, folds numbered from 0
-    seed : the seed that dealt them
-    """
-
-    of_patient: Mapping[str, int]
-    seed: int
-
-    def __post_init__(self) -> None:
-        found = sorted(set(self.of_patient.values()))
-        if found != list(range(len(found))) or len(found) < 2:
-            raise CohortError(
-                f"folds {found}: expected at least two, numbered from 0 without a gap"
-            )
-        object.__setattr__(self, "of_patient", MappingProxyType(dict(self.of_patient)))
-
-    @classmethod
-    def deal(cls, size_of_patient: Mapping[str, float], *, n_folds: int, seed: int) -> Folds:
-        """Split patients into folds of like size, each with small and large lesions.
-
-        Parameters
-        ----------
-        size_of_patient : patient id -> lesion volume (any unit), the stratum
-        n_folds : at least 2, at most the number of patients
-        seed : of the shuffle within strata
-
-        Raises
-        ------
-        CohortError
-            Fewer patients than folds, or fewer than two folds.
-        """
-        if not 2 <= n_folds <= len(size_of_patient):
-            raise CohortError(
-                f"{n_folds} folds for {len(size_of_patient)} patients: "
-                "expected at least 2 folds and at least one patient for each"
-            )
-        rng = np.random.default_rng(seed)
-        ranked = sorted(size_of_patient, key=lambda patient: (size_of_patient[patient], patient))
-        fold_of: dict[str, int] = {}
-        for start in range(0, len(ranked), n_folds):
-            stratum = ranked[start : start + n_folds]
-            fold_of.update(zip(stratum, rng.permutation(n_folds).tolist(), strict=False))
-        return cls(dict(sorted(fold_of.items())), seed)
-
-    @property
-    def n_folds(self) -> int:
-        """Number of folds."""
-        return len(set(self.of_patient.values()))
-
-    def held_out(self, fold: int) -> frozenset[str]:
-        """Return the patients of one fold, on which its models are tested."""
-        self._require(fold)
-        return frozenset(p for p, f in self.of_patient.items() if f == fold)
-
-    def training(self, fold: int) -> frozenset[str]:
-        """Return the patients of all other folds, from which its models learn."""
-        self._require(fold)
-        return frozenset(p for p, f in self.of_patient.items() if f != fold)
-
-    def save(self, path: Path) -> None:
-        """Write the folds as JSON, whole or not at all."""
-        content = {"format": FORMAT, "seed": self.seed, "of_patient": dict(self.of_patient)}
-        write_whole(path, json.dumps(content, indent=1).encode())
-
-    @classmethod
-    def load(cls, path: Path) -> Folds:
-        """Read folds that `save` wrote.
-
-        Raises
-        ------
-        CohortError
-            The file is missing or is not a folds file.
-        """
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            return cls({str(p): int(f) for p, f in content["of_patient"].items()}, content["seed"])
-        except FileNotFoundError as error:
-            raise CohortError(f"{path}: no such folds file; run `boneviz crossval` first") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CohortError(f"{path}: not a folds file ({error}); delete it and run again") from error
-
-    def _require(self, fold: int) -> None:
-        if not 0 <= fold < self.n_folds:
-            raise CohortError(f"fold {fold}: expected 0 to {self.n_folds - 1}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -498,12 +241,11 @@ class Cohort:
             )
         masks = [f for f in files if re.search(r"mask|seg|label|gtv|roi", f.name, re.IGNORECASE)]
         images = {
-            what: [
-                f
-                for f in files
-                if f not in masks and re.search(pattern, f.name, re.IGNORECASE)
-            ]
-            for what, pattern in (("CT", r"(?<![a-z])ct(?![a-z])"), ("PET", r"pet|suv|(?<![a-z])pt(?![a-z])"))
+            what: [f for f in files if f not in masks and re.search(pattern, f.name, re.IGNORECASE)]
+            for what, pattern in (
+                ("CT", r"(?<![a-z])ct(?![a-z])"),
+                ("PET", r"pet|suv|(?<![a-z])pt(?![a-z])"),
+            )
         }
         for what, found in images.items():
             if len(found) != 1:
@@ -512,7 +254,7 @@ class Cohort:
                     f"{root}: {what} files found: {names}; expected exactly one "
                     f"whose name says {what} (all files: {', '.join(f.name for f in files)})"
                 )
-        # a mask drawn on the PET's grid is a second copy of a contour, and the CT's is the one shown
+        # a mask drawn on the PET's grid is a second copy of a contour; the CT's is the one shown
         on_ct = [f for f in masks if not re.search(r"pet|suv", f.name, re.IGNORECASE)]
         readers = {Reader(f.name.removesuffix(".gz").removesuffix(".nii")): f for f in on_ct}
         ref = CaseRef(root.resolve().name, "", images["CT"][0], images["PET"][0], readers)

@@ -1,0 +1,182 @@
+"""Who read what: `Reader`, one session of one patient as paths (`CaseRef`) or in memory (`Case`),
+and what a model says of it (`Prediction`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, get_args
+
+from boneviz.errors import CohortError, InputError, LeakageError
+from boneviz.volume import Volume
+
+__all__ = ["Case", "CaseRef", "Intent", "Prediction", "Reader", "ReaderKind"]
+
+ReaderKind = Literal["expert", "model"]
+Intent = Literal["high-sensitivity", "high-specificity", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Someone or something that outlines lesions.
+
+    Parameters
+    ----------
+    name : shown everywhere, unique within a cohort
+    kind : ``expert`` or ``model``
+    intent : ``high-sensitivity`` (nothing missed), ``high-specificity`` (only what is
+        certain) or ``none``
+    learned_from : for a model, the name of the expert whose outlines it was trained on
+    """
+
+    name: str
+    kind: ReaderKind = "expert"
+    intent: Intent = "none"
+    learned_from: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name.strip():
+            raise InputError("a reader without a name: give each reader a name")
+        if self.kind not in get_args(ReaderKind):
+            raise InputError(f"reader {self.name}: kind {self.kind!r}, expected expert or model")
+        if self.intent not in get_args(Intent):
+            raise InputError(
+                f"reader {self.name}: intent {self.intent!r}, "
+                f"expected one of {', '.join(get_args(Intent))}"
+            )
+        if self.learned_from is not None and self.kind != "model":
+            raise InputError(f"reader {self.name}: only a model learns from an expert")
+
+    @property
+    def key(self) -> str:
+        """The name as a file stem: lower case letters, digits and underscores."""
+        return re.sub(r"[^a-z0-9]+", "_", self.name.lower()).strip("_") or "reader"
+
+
+@dataclass(frozen=True, slots=True)
+class CaseRef:
+    """One session of one patient as paths; nothing is read.
+
+    Parameters
+    ----------
+    patient_id : study id, shared by the sessions of one patient
+    session : name of the session, empty where there is only one
+    ct, pet : NIfTI files, HU and SUVbw
+    masks : expert -> NIfTI mask on the CT's grid
+    """
+
+    patient_id: str
+    session: str
+    ct: Path
+    pet: Path
+    masks: Mapping[Reader, Path] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.patient_id.strip():
+            raise CohortError("a case without a patient id: name its folder or table row")
+        object.__setattr__(self, "masks", MappingProxyType(dict(self.masks)))
+
+    @property
+    def case_id(self) -> str:
+        """Patient id, with the session where there is one."""
+        return f"{self.patient_id}_{self.session}" if self.session else self.patient_id
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """One session of one patient in memory: volumes, each on its own grid.
+
+    Parameters
+    ----------
+    ct : HU; pet : SUVbw; masks : reader -> label volume
+    notes : what was done to the volumes on the way, in words, oldest first
+    """
+
+    patient_id: str
+    session: str
+    ct: Volume
+    pet: Volume
+    masks: Mapping[Reader, Volume] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        who = f"patient {self.patient_id}"
+        if self.ct.unit != "HU":
+            raise InputError(f"{who}: CT in {self.ct.unit}, expected HU")
+        if self.pet.unit != "SUVbw":
+            raise InputError(f"{who}: PET in {self.pet.unit}, expected SUVbw")
+        for reader, mask in self.masks.items():
+            if mask.unit != "label":
+                raise InputError(
+                    f"{who}: mask of {reader.name} holds {mask.unit}, expected a label"
+                )
+        object.__setattr__(self, "masks", MappingProxyType(dict(self.masks)))
+
+    @property
+    def case_id(self) -> str:
+        """Patient id, with the session where there is one."""
+        return f"{self.patient_id}_{self.session}" if self.session else self.patient_id
+
+    @property
+    def on_one_grid(self) -> bool:
+        """Whether CT, PET and every mask share the CT's grid."""
+        others = (self.pet, *self.masks.values())
+        return all(self.ct.grid.matches(volume.grid) for volume in others)
+
+    def with_masks(self, masks: Mapping[Reader, Volume]) -> Case:
+        """Return the case with more readers, or other masks for readers it has."""
+        return replace(self, masks={**self.masks, **masks})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """What a model says of one case, and whether the model had learned from that patient.
+
+    Parameters
+    ----------
+    patient_id, session : the case
+    reader : the model
+    fold : the fold that was held out when the model was trained
+    probability : probability of infection, on the CT's grid
+    checkpoint_id : sha256 of the model's weights
+    trained_on : the patients that the model learned from
+    """
+
+    patient_id: str
+    session: str
+    reader: Reader
+    fold: int
+    probability: Volume
+    checkpoint_id: str
+    trained_on: frozenset[str]
+
+    def __post_init__(self) -> None:
+        if self.probability.unit != "probability":
+            raise InputError(
+                f"prediction of {self.reader.name} for patient {self.patient_id} holds "
+                f"{self.probability.unit}, expected a probability"
+            )
+
+    @property
+    def held_out(self) -> bool:
+        """Whether the model never saw this patient."""
+        return self.patient_id not in self.trained_on
+
+    def require_held_out(self) -> None:
+        """Raise `LeakageError` where the model had learned from this patient."""
+        if not self.held_out:
+            raise LeakageError(
+                f"patient {self.patient_id}: {self.reader.name} (fold {self.fold}) was trained "
+                "on this patient, so its outline here says nothing about new patients; "
+                "use the prediction of the fold that held the patient out"
+            )
+
+    def mask(self, threshold: float = 0.5) -> Volume:
+        """Return the voxels whose probability is at least `threshold`, 0 < threshold <= 1."""
+        if not 0 < threshold <= 1:
+            raise InputError(f"threshold {threshold}: expected above 0 and at most 1")
+        return Volume(self.probability.array >= threshold, self.probability.grid, "label")

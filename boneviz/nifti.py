@@ -1,0 +1,302 @@
+"""Volumes, masks and predictions from and to NIfTI files.
+
+Geometry that cannot be known is refused, never guessed. What is written is whole or not at all,
+and the same volume gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError as NibabelFileError
+from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
+
+from boneviz.cohort import Case, CaseRef, Cohort, Prediction, Reader
+from boneviz.errors import BonevizError, CohortError, GridError, ImageFileError, InputError
+from boneviz.files import write_whole
+from boneviz.volume import Grid, Unit, Volume
+
+__all__ = [
+    "has_prediction",
+    "read_case",
+    "read_prediction",
+    "read_predictions",
+    "read_volume",
+    "write_prediction",
+    "write_volume",
+]
+
+QFORM_SFORM_TOLERANCE_MM = 0.1
+PROBABILITY_STEP = 1 / 255
+FORMAT = 1
+
+
+def read_volume(path: str | Path, unit: Unit) -> Volume:
+    """Read one 3D NIfTI file.
+
+    Parameters
+    ----------
+    path : ``.nii`` or ``.nii.gz``
+    unit : what the voxels measure; ``label`` needs the values 0 and 1 (or one other value) only
+
+    Returns
+    -------
+    Volume
+        HU and SUVbw as stored after the header's slope (float32, or int16 where that is exact),
+        label as bool, probability as float32.
+
+    Raises
+    ------
+    ImageFileError
+        Missing, truncated, not 3D, not real numbers, NaN, labels with several values, qform and
+        sform apart by more than 0.1 mm, no geometry at all, or a spatial unit other than mm.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ImageFileError(f"{path}: no such file; check the path")
+    try:
+        image = nib.load(path)
+        if not isinstance(image, nib.Nifti1Image):
+            raise ImageFileError(
+                f"{path}: a {type(image).__name__}, expected NIfTI (.nii, .nii.gz)"
+            )
+        array = _array(image, path)
+    except (
+        NibabelFileError,
+        HeaderDataError,
+        EOFError,
+        OSError,
+        zlib.error,
+        ValueError,
+    ) as error:
+        raise ImageFileError(
+            f"{path}: cannot be read as NIfTI ({error}); the file is damaged or truncated, "
+            "copy it again from its source"
+        ) from error
+    try:
+        grid = _grid(image, array.shape)
+        return Volume(_as_unit(array, unit), grid, unit)
+    except BonevizError as error:
+        raise ImageFileError(f"{path}: {error}") from error
+
+
+def write_volume(volume: Volume, path: str | Path) -> None:
+    """Write a volume as NIfTI, whole or not at all, with equal bytes for equal volumes.
+
+    HU is stored as int16 (rounded), SUVbw as int16 with a slope (steps of 1/32767 of the
+    maximum), label as uint8 0/1, probability as uint8 with slope 1/255.
+    """
+    path = Path(path)
+    slope = 1.0
+    stored: NDArray[Any]
+    if volume.unit == "label":
+        stored = volume.array.astype(np.uint8)
+    elif volume.unit == "HU":
+        stored = np.clip(np.rint(volume.array), -32768, 32767).astype(np.int16)
+    elif volume.unit == "SUVbw":
+        top = float(np.abs(volume.array).max())
+        slope = float(np.float32(top / 32767)) if top > 0 else 1.0
+        stored = np.rint(volume.array / slope).clip(-32767, 32767).astype(np.int16)
+    else:
+        slope = PROBABILITY_STEP
+        stored = np.rint(volume.array / slope).astype(np.uint8)
+    image = nib.Nifti1Image(stored, volume.grid.affine_ras_mm)
+    image.header.set_slope_inter(slope, 0.0)
+    image.header.set_xyzt_units("mm")
+    image.header["descrip"] = f"boneviz {volume.unit}".encode()
+    image.set_sform(volume.grid.affine_ras_mm, code="scanner")
+    # a qform holds no shear; where the grid has none it says the same as the sform
+    image.set_qform(volume.grid.affine_ras_mm, code="scanner", strip_shears=True)
+    content = io.BytesIO()
+    image.to_stream(content)
+    plain = content.getvalue()
+    packed = gzip.compress(plain, compresslevel=6, mtime=0) if path.suffix == ".gz" else plain
+    write_whole(path, packed)
+
+
+def read_case(ref: CaseRef, *, readers: Sequence[Reader] | None = None) -> Case:
+    """Read CT, PET and masks of one session, each on the grid of its file.
+
+    Parameters
+    ----------
+    ref : the paths
+    readers : whose masks to read; all of them by default
+
+    Raises
+    ------
+    ImageFileError
+        A file cannot be read; the message starts with the patient.
+    GridError
+        A mask does not lie on the CT's grid. Masks are not resampled on the way in.
+    """
+    try:
+        ct = read_volume(ref.ct, "HU")
+        pet = read_volume(ref.pet, "SUVbw")
+        chosen = ref.masks if readers is None else {r: ref.masks[r] for r in readers}
+        masks = {reader: read_volume(path, "label") for reader, path in chosen.items()}
+    except ImageFileError as error:
+        raise ImageFileError(f"patient {ref.case_id}: {error}") from error
+    for reader, mask in masks.items():
+        if not mask.grid.matches(ct.grid):
+            raise GridError(
+                f"patient {ref.case_id}: mask of {reader.name} lies on {mask.grid.describe()}, "
+                f"expected the CT's grid, {ct.grid.describe()}; resample the mask onto the CT "
+                "with nearest neighbour at its source, or give the mask drawn on the CT"
+            )
+    return Case(ref.patient_id, ref.session, ct, pet, masks)
+
+
+def write_prediction(prediction: Prediction, folder: str | Path) -> Path:
+    """Write a prediction as ``CASE.nii.gz`` with ``CASE.json`` beside it; return the first path.
+
+    The JSON is written last: a prediction without it does not count.
+    """
+    path = _prediction_path(Path(folder), prediction.patient_id, prediction.session)
+    record = {
+        "format": FORMAT,
+        "patient_id": prediction.patient_id,
+        "session": prediction.session,
+        "reader": {
+            "name": prediction.reader.name,
+            "kind": prediction.reader.kind,
+            "intent": prediction.reader.intent,
+            "learned_from": prediction.reader.learned_from,
+        },
+        "fold": prediction.fold,
+        "checkpoint_id": prediction.checkpoint_id,
+        "trained_on": sorted(prediction.trained_on),
+    }
+    write_volume(prediction.probability, path)
+    write_whole(_record_path(path), json.dumps(record, indent=1).encode())
+    return path
+
+
+def has_prediction(folder: str | Path, ref: CaseRef, *, checkpoint_id: str) -> bool:
+    """Whether `folder` holds a finished prediction of this checkpoint for this case."""
+    path = _prediction_path(Path(folder), ref.patient_id, ref.session)
+    try:
+        record = json.loads(_record_path(path).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return False
+    return path.is_file() and record.get("checkpoint_id") == checkpoint_id
+
+
+def read_prediction(folder: str | Path, ref: CaseRef) -> Prediction:
+    """Read what `write_prediction` wrote for this case.
+
+    Raises
+    ------
+    CohortError
+        There is no prediction for the case, or its record is damaged.
+    """
+    path = _prediction_path(Path(folder), ref.patient_id, ref.session)
+    try:
+        record = json.loads(_record_path(path).read_text(encoding="utf-8"))
+        reader = Reader(**record["reader"])
+        fold, checkpoint_id = int(record["fold"]), str(record["checkpoint_id"])
+        trained_on = frozenset(str(p) for p in record["trained_on"])
+    except FileNotFoundError as error:
+        raise CohortError(
+            f"patient {ref.case_id}: no prediction in {folder}; run `boneviz predict` first"
+        ) from error
+    except (ValueError, KeyError, TypeError, InputError) as error:
+        raise CohortError(
+            f"{_record_path(path)}: not a prediction's record ({error}); "
+            "delete it and run `boneviz predict` again"
+        ) from error
+    return Prediction(
+        patient_id=ref.patient_id,
+        session=ref.session,
+        reader=reader,
+        fold=fold,
+        probability=read_volume(path, "probability"),
+        checkpoint_id=checkpoint_id,
+        trained_on=trained_on,
+    )
+
+
+def read_predictions(cohort: Cohort, ref: CaseRef) -> tuple[Prediction, ...]:
+    """Read the predictions of all the cohort's models for one case, in the models' order.
+
+    Models are the folders of ``predictions/`` in the cohort's folder; none gives an empty tuple.
+    """
+    folder = cohort.root / "predictions"
+    found = [
+        read_prediction(model, ref)
+        for model in sorted(folder.glob("*/"))
+        if _prediction_path(model, ref.patient_id, ref.session).is_file()
+    ]
+    known = {reader.name: place for place, reader in enumerate(cohort.models)}
+    return tuple(sorted(found, key=lambda p: (known.get(p.reader.name, len(known)), p.reader.name)))
+
+
+def _prediction_path(folder: Path, patient_id: str, session: str) -> Path:
+    return folder / f"{patient_id}{'_' if session else ''}{session}.nii.gz"
+
+
+def _record_path(path: Path) -> Path:
+    return path.with_name(path.name.removesuffix(".nii.gz") + ".json")
+
+
+def _array(image: nib.Nifti1Image, path: Path) -> NDArray[Any]:
+    """Return the voxels after the header's slope, (X, Y, Z)."""
+    shape = image.shape
+    if len(shape) > 3 and all(n == 1 for n in shape[3:]):
+        shape = shape[:3]
+    if len(shape) != 3:
+        raise ImageFileError(f"{path}: {len(shape)}D with shape {shape}, expected one 3D volume")
+    stored = np.asanyarray(image.dataobj)
+    if stored.dtype.kind not in "iuf":
+        raise ImageFileError(f"{path}: voxels are {stored.dtype}, expected one real number each")
+    return stored.reshape(shape)
+
+
+def _grid(image: nib.Nifti1Image, shape: tuple[int, ...]) -> Grid:
+    header = image.header
+    space, _ = header.get_xyzt_units()
+    if space not in ("mm", "unknown"):
+        raise InputError(f"spatial unit {space}, expected mm")
+    qform, qcode = image.get_qform(coded=True)
+    _sform, scode = image.get_sform(coded=True)
+    if not qcode and not scode:
+        raise InputError(
+            "no geometry: neither qform nor sform is set, so left and right are unknown"
+        )
+    x, y, z = shape
+    grid = Grid((x, y, z), image.affine)
+    if qcode and scode:
+        other = Grid((x, y, z), qform)
+        apart = float(np.linalg.norm(grid.corners_mm() - other.corners_mm(), axis=1).max())
+        if apart > QFORM_SFORM_TOLERANCE_MM:
+            raise InputError(
+                f"qform and sform place a corner {apart:.1f} mm apart, at most "
+                f"{QFORM_SFORM_TOLERANCE_MM} mm expected; correct the header at its source"
+            )
+    return grid
+
+
+def _as_unit(array: NDArray[Any], unit: Unit) -> NDArray[Any]:
+    if unit == "label":
+        values = np.unique(array)
+        if array.dtype.kind == "f" and not np.isfinite(values).all():
+            raise InputError("a mask with NaN: expected 0 and 1")
+        foreground = values[values != 0]
+        if foreground.size > 1:
+            listed = ", ".join(f"{v:g}" for v in values[:6])
+            raise InputError(
+                f"a mask with the values {listed}: expected 0 and one other; "
+                "save each structure as a mask of its own"
+            )
+        return np.asarray(array != 0)
+    if unit == "HU" and array.dtype == np.int16:
+        return array
+    return array.astype(np.float32)

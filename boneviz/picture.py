@@ -1,0 +1,154 @@
+"""One fused slice with contours as a picture, without a browser: for reports and fallbacks.
+
+Radiological convention: on axial and coronal slices the patient's right is on the left of the
+picture; on sagittal slices the front is on the left; the head is up, true to scale.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from skimage.measure import find_contours
+
+from boneviz.case import Case
+from boneviz.errors import GridError
+from boneviz.palette import HOT_IRON, ReaderStyle
+
+__all__ = ["LETTERS", "Display", "Plane", "fused_slice", "png_of"]
+
+Plane = Literal["axial", "coronal", "sagittal"]
+
+# array axes across the picture (left to right) and down it, and whether each is reversed;
+# on a straight RAS grid index 0 is the patient's left, back and foot end
+_VIEWS: dict[Plane, tuple[int, bool, int, bool]] = {
+    "axial": (0, True, 1, True),
+    "coronal": (0, True, 2, True),
+    "sagittal": (1, True, 2, True),
+}
+#: letters at the left, right, top and bottom of each plane
+LETTERS: dict[Plane, tuple[str, str, str, str]] = {
+    "axial": ("R", "L", "A", "P"),
+    "coronal": ("R", "L", "S", "I"),
+    "sagittal": ("A", "P", "S", "I"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Display:
+    """How intensities become colours.
+
+    Parameters
+    ----------
+    level_hu, width_hu : CT window, the bone window by default
+    suv_max : SUVbw shown white; from 0
+    opacity : of PET over CT, 0 to 1, scaled by the uptake itself so that cold tissue stays clear
+    mm_per_pixel : of the picture
+    """
+
+    level_hu: float = 400.0
+    width_hu: float = 1800.0
+    suv_max: float = 8.0
+    opacity: float = 0.6
+    mm_per_pixel: float = 1.0
+
+
+def fused_slice(
+    case: Case,
+    plane: Plane,
+    position_mm: Sequence[float],
+    *,
+    styles: Sequence[ReaderStyle] = (),
+    display: Display = Display(),
+) -> NDArray[np.uint8]:
+    """Return one slice as (height, width, 3) uint8.
+
+    Parameters
+    ----------
+    case : CT, PET and masks on one straight RAS grid
+    plane : ``axial``, ``coronal`` or ``sagittal``
+    position_mm : a point in RAS mm on the slice; beyond the volume the nearest slice is taken
+    styles : whose contours to draw, of the readers in the case; the last is on top
+    display : window, SUV scale and size
+
+    Raises
+    ------
+    GridError
+        The case is not on one straight RAS grid.
+    """
+    grid = case.ct.grid
+    if not case.on_one_grid or not grid.is_straight or grid.orientation != "RAS":
+        raise GridError(
+            f"patient {case.case_id}: CT on {grid.describe()}, PET on {case.pet.grid.describe()}; "
+            "expected one straight RAS grid, call harmonise() first"
+        )
+    across, flip_across, down, flip_down = _VIEWS[plane]
+    fixed = 3 - across - down
+    index = round(float(grid.to_index(position_mm)[fixed]))
+    index = min(max(index, 0), grid.shape[fixed] - 1)
+
+    def cut(array: NDArray[np.generic]) -> NDArray[np.float32]:
+        flat = np.moveaxis(array, (down, across), (0, 1))[..., index].astype(np.float32)
+        return flat[:: -1 if flip_down else 1, :: -1 if flip_across else 1]
+
+    ct = (cut(case.ct.array) - (display.level_hu - display.width_hu / 2)) / display.width_hu
+    pet = (cut(case.pet.array) / display.suv_max).clip(0, 1)
+    grey = 255 * ct.clip(0, 1)[..., None]
+    weight = (display.opacity * np.minimum(1, pet * 2))[..., None]
+    hot = HOT_IRON[np.rint(pet * 255).astype(int)].astype(np.float32)
+    fused = np.rint(grey * (1 - weight) + hot * weight).astype(np.uint8)
+
+    scale = (
+        grid.spacing_mm[across] / display.mm_per_pixel,
+        grid.spacing_mm[down] / display.mm_per_pixel,
+    )
+    size = (
+        max(1, round(fused.shape[1] * scale[0])),
+        max(1, round(fused.shape[0] * scale[1])),
+    )
+    image = Image.fromarray(fused).resize(size, Image.Resampling.BICUBIC)
+    draw = ImageDraw.Draw(image)
+    for style in styles:
+        if style.reader in case.masks:
+            _contour(draw, cut(case.masks[style.reader].array), scale, style)
+    return np.asarray(image)
+
+
+def png_of(picture: NDArray[np.uint8]) -> bytes:
+    """Return a picture as the bytes of a PNG file."""
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, format="PNG", optimize=True)
+    return stream.getvalue()
+
+
+def _contour(
+    draw: ImageDraw.ImageDraw,
+    mask: NDArray[np.float32],
+    scale: tuple[float, float],
+    style: ReaderStyle,
+) -> None:
+    for line in find_contours(np.pad(mask, 1), 0.5):
+        # voxel centres of the padded mask to pixels of the picture, x before y
+        points = (line[:, ::-1] - 1 + 0.5) * scale
+        runs = _dashes(points) if style.dashed else [points]
+        for run in runs:
+            path = [(float(x), float(y)) for x, y in run]
+            draw.line(path, fill="#000000", width=3, joint="curve")
+            draw.line(path, fill=style.colour, width=2 if not style.dashed else 1, joint="curve")
+
+
+def _dashes(
+    points: NDArray[np.float64], *, on: float = 5.0, off: float = 4.0
+) -> list[NDArray[np.float64]]:
+    """Cut a line into dashes of `on` pixels with gaps of `off`."""
+    along = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+    runs = []
+    for start in np.arange(0, along[-1], on + off):
+        at = np.linspace(start, min(start + on, along[-1]), 6)
+        runs.append(np.stack([np.interp(at, along, points[:, k]) for k in (0, 1)], axis=1))
+    return runs

@@ -1,0 +1,262 @@
+"""Scores of one patient: every number about two readings, each pair of readers once.
+
+A reading is a mask on the CT's grid; which reader is called reference is a matter of order, as no
+expert is truth. Scans, surfaces and lesions are made once per reading, not once per pair.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from boneviz import __version__
+from boneviz.case import Case, Prediction, Reader
+from boneviz.errors import GridError, InputError
+from boneviz.metrics import (
+    Lesions,
+    Voxels,
+    dice,
+    f1,
+    find_lesions,
+    iou,
+    match_lesions,
+    pattern_counts,
+    share,
+)
+from boneviz.scoretable import Scores, Status, read_scores, scores_table, write_scores
+from boneviz.surface import Surface, distances_between, find_surface, require_orthogonal
+from boneviz.volume import Grid, Volume
+
+__all__ = [
+    "Scores",
+    "Status",
+    "default_pairs",
+    "read_scores",
+    "score_case",
+    "scores_table",
+    "write_scores",
+]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Reading:
+    """One reader's mask with what is made of it once."""
+
+    reader: Reader
+    held_out: bool
+    voxels: Voxels
+    surface: Surface
+    lesions: Lesions
+
+
+def default_pairs(readers: Iterable[Reader]) -> tuple[tuple[str, str], ...]:
+    """Return every pair of readers once, by name, experts before models as reference."""
+    ordered = sorted(readers, key=lambda reader: reader.kind == "model")
+    return tuple(itertools.combinations((reader.name for reader in ordered), 2))
+
+
+def score_case(
+    case: Case,
+    predictions: Sequence[Prediction] = (),
+    *,
+    pairs: Sequence[tuple[str, str]] | None = None,
+    threshold: float = 0.5,
+    tolerance_mm: Sequence[float] = (1.0, 2.0),
+) -> tuple[Scores, ...]:
+    """Score readers of one case against each other.
+
+    Parameters
+    ----------
+    case : its masks are the experts' readings, on the CT's grid
+    predictions : the models' readings, on the same grid
+    pairs : names (reference, candidate); by default every pair once, experts before models
+    threshold : probability from which a voxel counts as a model's outline
+    tolerance_mm : of surface Dice
+
+    Returns
+    -------
+    One `Scores` per pair, in the order of `pairs`.
+
+    Raises
+    ------
+    GridError
+        A mask or prediction is not on the CT's grid, or the grid is sheared.
+    InputError
+        Fewer than two readers, a reader twice, an unknown reader in `pairs`, a prediction for
+        another case, a model's mask without its prediction, or an impossible tolerance.
+    """
+    who = f"patient {case.case_id}"
+    tolerances = tuple(sorted({float(tolerance) for tolerance in tolerance_mm}))
+    if not tolerances or not all(math.isfinite(t) and t > 0 for t in tolerances):
+        raise InputError(f"tolerances {tolerance_mm} mm: expected one or more numbers above 0")
+    volumes = _volumes(case, predictions, threshold=threshold)
+    if pairs is None:
+        pairs = default_pairs(volumes)
+    by_name = {reader.name: reader for reader in volumes}
+    wanted = tuple(dict.fromkeys(name for pair in pairs for name in pair))
+    for name in wanted:
+        if name not in by_name:
+            raise InputError(f"{who}: no reader {name!r} to score; there is {', '.join(by_name)}")
+    for pair in pairs:
+        if pair[0] == pair[1] or list(pairs).count(pair) > 1:
+            raise InputError(
+                f"{who}: pair {pair[0]}, {pair[1]}: expected two readers, each pair once"
+            )
+    grid = case.ct.grid
+    try:
+        require_orthogonal(grid)
+    except GridError as error:
+        raise GridError(f"{who}: {error}") from error
+    held_out = {prediction.reader: prediction.held_out for prediction in predictions}
+    readings: dict[str, _Reading] = {}
+    for name in wanted:
+        reader = by_name[name]
+        voxels = Voxels.of(volumes[reader].array)
+        readings[name] = _Reading(
+            reader,
+            held_out.get(reader, True),
+            voxels,
+            find_surface(voxels, spacing_mm=grid.spacing_mm),
+            find_lesions(voxels),
+        )
+    shared = _shared_voxels(readings)
+    done: dict[tuple[str, str], Scores] = {}
+    for first, second in pairs:
+        if (second, first) in done:
+            done[first, second] = done[second, first].swapped()
+            continue
+        done[first, second] = _score_pair(
+            case,
+            readings[first],
+            readings[second],
+            n_both=shared[frozenset((first, second))],
+            threshold=threshold,
+            tolerance_mm=tolerances,
+        )
+    return tuple(done[pair[0], pair[1]] for pair in pairs)
+
+
+def _volumes(
+    case: Case, predictions: Sequence[Prediction], *, threshold: float
+) -> dict[Reader, Volume]:
+    """Return every reader's mask, experts first, each checked to belong to the case's grid."""
+    who = f"patient {case.case_id}"
+    volumes: dict[Reader, Volume] = {}
+    for reader, mask in case.masks.items():
+        if reader.kind == "model":
+            raise InputError(
+                f"{who}: the mask of {reader.name} comes without its prediction, so nobody can "
+                "tell whether the model had learned from this patient; pass it in predictions"
+            )
+        volumes[reader] = mask
+    names = {reader.name for reader in volumes}
+    for prediction in predictions:
+        name = prediction.reader.name
+        if (prediction.patient_id, prediction.session) != (case.patient_id, case.session):
+            other = f"{prediction.patient_id} {prediction.session}".strip()
+            raise InputError(
+                f"{who}: the prediction of {name} is for patient {other}; "
+                "pass the predictions of this case only"
+            )
+        if name in names:
+            raise InputError(f"{who}: reader {name} appears twice; pass one reading per reader")
+        names.add(name)
+        _require_grid(who, prediction.reader, prediction.probability.grid, case.ct.grid)
+        volumes[prediction.reader] = prediction.mask(threshold)
+    for reader in case.masks:
+        _require_grid(who, reader, volumes[reader].grid, case.ct.grid)
+    if len(volumes) < 2:
+        found = ", ".join(names) or "none"
+        raise InputError(f"{who}: readers found: {found}; expected at least two to compare")
+    return volumes
+
+
+def _require_grid(who: str, reader: Reader, found: Grid, expected: Grid) -> None:
+    if not found.matches(expected):
+        raise GridError(
+            f"{who}: {reader.name} is on {found.describe()}, the CT on {expected.describe()}; "
+            "call harmonise() first"
+        )
+
+
+def _shared_voxels(readings: Mapping[str, _Reading]) -> dict[frozenset[str], int]:
+    """Return how many voxels each two readings share, from the counts of their patterns."""
+    names = list(readings)
+    if not names:
+        return {}
+    counts = pattern_counts([reading.voxels for reading in readings.values()])
+    return {
+        frozenset((names[a], names[b])): counts.in_all(a, b)
+        for a, b in itertools.combinations(range(len(names)), 2)
+    }
+
+
+def _score_pair(
+    case: Case,
+    reference: _Reading,
+    candidate: _Reading,
+    *,
+    n_both: int,
+    threshold: float,
+    tolerance_mm: tuple[float, ...],
+) -> Scores:
+    grid = case.ct.grid
+    ml = grid.voxel_volume_ml
+    n_reference, n_candidate = len(reference.voxels), len(candidate.voxels)
+    sensitivity, precision = share(n_both, n_reference), share(n_both, n_candidate)
+    distances = distances_between(reference.surface, candidate.surface)
+    shared = match_lesions(
+        (reference.voxels, reference.lesions), (candidate.voxels, candidate.lesions)
+    )
+    missed = np.delete(reference.lesions.size, np.unique(shared[:, 0]))
+    extra = np.delete(candidate.lesions.size, np.unique(shared[:, 1]))
+    matched_share = 1 - share(missed.size, len(reference.lesions))
+    right_share = 1 - share(extra.size, len(candidate.lesions))
+    return Scores(
+        patient_id=case.patient_id,
+        session=case.session,
+        reference=reference.reader,
+        candidate=candidate.reader,
+        status=_status(n_reference, n_candidate),
+        held_out=reference.held_out and candidate.held_out,
+        threshold=threshold,
+        tolerance_mm=tolerance_mm,
+        spacing_mm=grid.spacing_mm,
+        diagonal_mm=float(np.linalg.norm(np.array(grid.shape) * grid.spacing_mm)),
+        version=__version__,
+        dice=dice(n_both, n_reference, n_candidate),
+        iou=iou(n_both, n_reference, n_candidate),
+        sensitivity=sensitivity,
+        precision=precision,
+        reference_ml=n_reference * ml,
+        candidate_ml=n_candidate * ml,
+        volume_difference_ml=(n_candidate - n_reference) * ml,
+        hd_mm=distances.hd_mm if distances else math.nan,
+        hd95_mm=distances.hd95_mm if distances else math.nan,
+        assd_mm=distances.assd_mm if distances else math.nan,
+        masd_mm=distances.masd_mm if distances else math.nan,
+        surface_dice={
+            tolerance: distances.surface_dice(tolerance) if distances else math.nan
+            for tolerance in tolerance_mm
+        },
+        reference_lesions=len(reference.lesions),
+        candidate_lesions=len(candidate.lesions),
+        missed_lesions=missed.size,
+        extra_lesions=extra.size,
+        # as Dice: 0 where all lesions were missed, NaN where there was none to find
+        lesion_f1=0.0 if n_reference and not n_candidate else f1(matched_share, right_share),
+        fpv_ml=int(extra.sum()) * ml,
+        fnv_ml=int(missed.sum()) * ml,
+    )
+
+
+def _status(n_reference: int, n_candidate: int) -> Status:
+    if n_reference and n_candidate:
+        return "both"
+    if n_reference:
+        return "missed"
+    return "false_alarm" if n_candidate else "both_empty"

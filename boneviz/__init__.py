@@ -1,3 +1,65 @@
-"""boneviz: where two experts and their two models disagree about bone infection, and why."""
+"""boneviz: where two experts and their two models disagree about bone infection, and why.
+
+Importing it loads neither torch nor widgets; `explore` does when it is called.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from boneviz.case import Case, CaseRef, Prediction, Reader
+from boneviz.cohort import Cohort
+from boneviz.errors import BonevizError
+from boneviz.folds import Folds
+from boneviz.samples import samples_folder
+from boneviz.volume import Grid, Volume
+
+if TYPE_CHECKING:
+    from boneviz.show.explorer import Explorer
 
 __version__ = "0.1.0"
+__all__ = [
+    "BonevizError",
+    "Case",
+    "CaseRef",
+    "Cohort",
+    "Folds",
+    "Grid",
+    "Prediction",
+    "Reader",
+    "Volume",
+    "explore",
+]
+
+
+def explore(
+    cohort: Cohort | str | Path | None = None, *, predictions: str | Path | None = None
+) -> Explorer:
+    """Open the explorer on a cohort, in a Jupyter notebook.
+
+    Parameters
+    ----------
+    cohort : a cohort, a cohort's folder, or a folder with one patient's CT, PET and masks; by
+        default the folder that `boneviz explore` was given, else the sample cohort
+    predictions : folder of the models' predictions, by default ``predictions/`` of the cohort
+
+    Returns
+    -------
+    Explorer
+        Shows itself as the last value of a cell.
+
+    Raises
+    ------
+    CohortError
+        The folder holds no cohort and no patient.
+    """
+    from boneviz.show.explorer import Explorer
+
+    if cohort is None:
+        cohort = Cohort.open(os.environ.get("BONEVIZ_COHORT") or samples_folder())
+        predictions = predictions or os.environ.get("BONEVIZ_PREDICTIONS")
+    return Explorer(
+        cohort if isinstance(cohort, Cohort) else Cohort.open(cohort), predictions=predictions
+    )

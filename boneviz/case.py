@@ -1,6 +1,4 @@
-"""Who read what: `Reader`, one session of one patient as paths (`CaseRef`) or in memory (`Case`),
-and what a model says of it (`Prediction`).
-"""
+"""Who read what: readers, one session of one patient as paths or in memory, and predictions."""
 
 from __future__ import annotations
 
@@ -144,6 +142,7 @@ class Prediction:
     probability : probability of infection, on the CT's grid
     checkpoint_id : sha256 of the model's weights
     trained_on : the patients that the model learned from
+    demonstration : whether the model learned from phantoms only
     """
 
     patient_id: str
@@ -153,6 +152,7 @@ class Prediction:
     probability: Volume
     checkpoint_id: str
     trained_on: frozenset[str]
+    demonstration: bool = False
 
     def __post_init__(self) -> None:
         if self.probability.unit != "probability":

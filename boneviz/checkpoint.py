@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-import boneviz
+from boneviz import __version__
 from boneviz.case import Reader
 from boneviz.errors import BonevizError, CheckpointError
 from boneviz.files import sha256_of, write_whole
@@ -93,7 +93,7 @@ def save_checkpoint(checkpoint: Checkpoint, tensors: Mapping[str, torch.Tensor])
         "steps": checkpoint.steps,
         "demonstration": checkpoint.demonstration,
         "sha256": sha256_of(checkpoint.weights),
-        "boneviz": boneviz.__version__,
+        "boneviz": __version__,
         "torch": torch.__version__,
     }
     write_whole(card_of(checkpoint.weights), json.dumps(card, indent=1).encode())
@@ -122,7 +122,7 @@ def load_checkpoint(path: str | Path, *, modality: Modality | None = None) -> Ch
         if card["format"] != FORMAT:
             raise CheckpointError(
                 f"{card_path}: format {card['format']}, expected {FORMAT}; "
-                f"it was written by boneviz {card.get('boneviz')}, this is {boneviz.__version__}"
+                f"it was written by boneviz {card.get('boneviz')}, this is {__version__}"
             )
         checkpoint = Checkpoint(
             reader=Reader(**card["reader"]),

@@ -15,14 +15,14 @@ from tqdm.auto import tqdm
 from boneviz.case import CaseRef, Reader
 from boneviz.checkpoint import Checkpoint
 from boneviz.cohort import Cohort
-from boneviz.errors import CohortError
+from boneviz.errors import CohortError, LeakageError
 from boneviz.folds import Folds
 from boneviz.nifti import has_prediction, read_case, read_volume, write_prediction
 from boneviz.patches import TrainConfig
 from boneviz.predict import Predictor
 from boneviz.train import fit, model_of
 
-__all__ = ["Plan", "deal_folds", "plan", "predict_cohort", "run"]
+__all__ = ["Plan", "deal_folds", "held_out_cases", "plan", "predict_cohort", "run", "with_models"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +122,33 @@ def with_models(cohort: Cohort, models: Iterable[Reader]) -> Cohort:
     grown = replace(cohort, readers=(*cohort.readers, *new))
     grown.save()
     return grown
+
+
+def held_out_cases(
+    models: Sequence[Checkpoint], cases: Sequence[CaseRef]
+) -> dict[Checkpoint, list[CaseRef]]:
+    """Say which model speaks for which case: of each reader the first that never saw the patient.
+
+    In a cross-validation that is the model of the patient's own fold; a patient who is new to all
+    folds is read by the lowest fold.
+
+    Raises
+    ------
+    LeakageError
+        Every model of a reader learned from a patient.
+    """
+    spoken: dict[Checkpoint, list[CaseRef]] = {model: [] for model in models}
+    for reader in dict.fromkeys(model.reader for model in models):
+        own = sorted((m for m in models if m.reader == reader), key=lambda m: m.fold)
+        for ref in cases:
+            fit = next((m for m in own if ref.patient_id not in m.trained_on), None)
+            if fit is None:
+                raise LeakageError(
+                    f"patient {ref.patient_id}: every model given for {reader.name} learned from "
+                    "this patient; give the model of the fold that held the patient out"
+                )
+            spoken[fit].append(ref)
+    return {model: refs for model, refs in spoken.items() if refs}
 
 
 def predict_cohort(

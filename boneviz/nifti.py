@@ -174,6 +174,7 @@ def write_prediction(prediction: Prediction, folder: str | Path) -> Path:
         "fold": prediction.fold,
         "checkpoint_id": prediction.checkpoint_id,
         "trained_on": sorted(prediction.trained_on),
+        "demonstration": prediction.demonstration,
     }
     write_volume(prediction.probability, path)
     write_whole(_record_path(path), json.dumps(record, indent=1).encode())
@@ -221,15 +222,19 @@ def read_prediction(folder: str | Path, ref: CaseRef) -> Prediction:
         probability=read_volume(path, "probability"),
         checkpoint_id=checkpoint_id,
         trained_on=trained_on,
+        demonstration=bool(record.get("demonstration", False)),
     )
 
 
-def read_predictions(cohort: Cohort, ref: CaseRef) -> tuple[Prediction, ...]:
-    """Read the predictions of all the cohort's models for one case, in the models' order.
+def read_predictions(
+    cohort: Cohort, ref: CaseRef, *, folder: str | Path | None = None
+) -> tuple[Prediction, ...]:
+    """Read the predictions of all models for one case, in the order of the cohort's models.
 
-    Models are the folders of ``predictions/`` in the cohort's folder; none gives an empty tuple.
+    Models are the folders inside `folder`, by default ``predictions/`` of the cohort; a case
+    without predictions gives an empty tuple.
     """
-    folder = cohort.root / "predictions"
+    folder = cohort.root / "predictions" if folder is None else Path(folder)
     found = [
         read_prediction(model, ref)
         for model in sorted(folder.glob("*/"))

@@ -71,4 +71,5 @@ class Predictor:
             probability=resample(Volume(probability, there.ct.grid, "probability"), case.ct.grid),
             checkpoint_id=checkpoint.checkpoint_id,
             trained_on=checkpoint.trained_on,
+            demonstration=checkpoint.demonstration,
         )

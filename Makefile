@@ -1,0 +1,49 @@
+# make demo    everything on a fresh machine, ends in JupyterLab (OPEN=0: ends after the report)
+# make test    format, lint, types, import contracts, all tests
+# make samples data_samples/ made anew from seeds (about half an hour on two cores)
+# make screenshots  the pictures of the README, from a real browser
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OPEN ?= 1
+PORT ?= 8888
+export JUPYTER_PLATFORM_DIRS := 1
+
+.PHONY: demo test lint samples screenshots clean
+
+$(VENV)/.made:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	touch $@
+
+$(VENV)/.runtime: $(VENV)/.made pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.tests: $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	touch $@
+
+demo: $(VENV)/.runtime
+	$(BIN)/boneviz demo --out demo --port $(PORT) $(if $(filter 0,$(OPEN)),--no-open)
+
+lint: $(VENV)/.tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: $(VENV)/.tests lint
+	$(BIN)/python tests/browser/find_browser.py --install
+	$(BIN)/python -m pytest
+
+samples: $(VENV)/.runtime
+	$(BIN)/python data_samples/make.py
+
+screenshots: $(VENV)/.tests
+	$(BIN)/python tests/browser/find_browser.py --install
+	$(BIN)/python docs/screenshots.py
+
+clean:
+	rm -rf demo test-output .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

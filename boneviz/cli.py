@@ -1,0 +1,299 @@
+"""The commands of the shell: from phantoms and training to table, report and explorer."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from boneviz import __version__
+from boneviz.cohort import Cohort
+from boneviz.errors import BonevizError, InputError
+
+__all__ = ["main"]
+
+DEMONSTRATION = (
+    "The demonstration models learned from synthetic phantoms only: what they draw on a real "
+    "patient shows how the tool works, not where disease is. Not for diagnosis."
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return 0, or 1 after a line that says what is wrong and what to do."""
+    options = _parser().parse_args(arguments)
+    try:
+        status = options.run(options)
+    except BonevizError as error:
+        if options.debug:
+            raise
+        print(f"boneviz: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if options.debug:
+            raise
+        print(f"boneviz: {error.strerror}: {error.filename}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(
+            "boneviz: stopped; run the same command again to go on where it stopped",
+            file=sys.stderr,
+        )
+        return 130
+    return int(status or 0)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="boneviz",
+        description="Where two experts and their two models disagree about bone infection on "
+        "PET/CT. For research and teaching, not for diagnosis.",
+    )
+    parser.add_argument("--version", action="version", version=f"boneviz {__version__}")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    common.add_argument("--quiet", action="store_true", help="no progress bars")
+    one = argparse.ArgumentParser(add_help=False, parents=[common])
+    one.add_argument("cohort", type=Path, help="cohort folder, or one patient's folder")
+    read = argparse.ArgumentParser(add_help=False, parents=[one])
+    read.add_argument(
+        "--predictions", type=Path, help="folder of predictions (default: COHORT/predictions)"
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(
+        name: str, run: object, text: str, parent: argparse.ArgumentParser
+    ) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text, parents=[parent])
+        made.set_defaults(run=run)
+        return made
+
+    made = command("phantom", _phantom, "Make synthetic patients with two experts.", common)
+    made.add_argument("--patients", type=int, default=24, help="how many (default 24)")
+    made.add_argument("--out", type=Path, required=True, help="folder of the new cohort")
+    made.add_argument("--seed", type=int, default=0)
+    made.add_argument(
+        "--style",
+        default="two-styles",
+        choices=("two-styles", "null"),
+        help="null: both experts have one style",
+    )
+    made.add_argument("--size", default="full", choices=("full", "tiny"))
+
+    command("check", _check, "Read every file of a cohort and say what it holds.", one)
+
+    made = command(
+        "crossval", _crossval, "Train one model per expert and fold, predict who was held out.", one
+    )
+    made.add_argument("--folds", type=int, default=4, help="how many (default 4)")
+    made.add_argument(
+        "--only-fold", type=int, action="append", help="run this fold alone; may be repeated"
+    )
+    made.add_argument("--steps", type=int, default=3000, help="per fit (default 3000)")
+    made.add_argument("--modality", default="fused", help="fused, ct or pet")
+    made.add_argument("--seed", type=int, default=0)
+
+    made = command("predict", _predict, "Outline lesions with trained models.", one)
+    made.add_argument(
+        "--model",
+        type=Path,
+        action="append",
+        help="a .safetensors file; may be repeated (default: COHORT/models, else the "
+        "demonstration models, which learned from phantoms)",
+    )
+    made.add_argument(
+        "--out", type=Path, help="folder of predictions (default: COHORT/predictions)"
+    )
+    made.add_argument("--modality", default="fused", help="input the models must have learned from")
+
+    made = command("score", _score, "Score every pair of readers of every case.", read)
+    made.add_argument("--out", type=Path, required=True, help="a .parquet or .csv file")
+
+    made = command("compare", _compare, "Print the cross-evaluation of models and experts.", read)
+    made.add_argument("--metric", default="dice", help="a column of the scores (default dice)")
+
+    made = command("report", _report, "Write one self-contained HTML page.", read)
+    made.add_argument("--out", type=Path, required=True, help="the .html file")
+
+    made = command("explore", _explore, "Open the explorer in JupyterLab.", read)
+    made.add_argument("--port", type=int, default=8888)
+    made.add_argument("--no-browser", action="store_true", help="serve, but open no browser")
+    made.add_argument(
+        "--folder", type=Path, default=Path("boneviz-notebooks"), help="for the notebook"
+    )
+
+    made = command("demo", _demo, "Go through the sample cohort from models to explorer.", common)
+    made.add_argument("--out", type=Path, default=Path("demo"))
+    made.add_argument("--port", type=int, default=8888)
+    made.add_argument("--no-open", action="store_true", help="stop after report and table")
+    made.add_argument("--no-browser", action="store_true", help="serve, but open no browser")
+    return parser
+
+
+def _phantom(options: argparse.Namespace) -> None:
+    from boneviz.phantom import PhantomConfig, make_cohort
+
+    cohort = make_cohort(
+        options.out,
+        n_patients=options.patients,
+        seed=options.seed,
+        config=PhantomConfig(style=options.style, size=options.size),
+        progress=not options.quiet,
+    )
+    print(f"{len(cohort)} synthetic patients in {options.out}")
+
+
+def _check(options: argparse.Namespace) -> None:
+    from boneviz.checkpoint import load_checkpoint
+    from boneviz.nifti import read_case
+
+    cohort = Cohort.open(options.cohort)
+    print(f"{cohort.name}: {len(cohort.patients)} patients, {len(cohort)} sessions")
+    if cohort.provenance:
+        print(f"  {cohort.provenance}")
+    for ref in cohort:
+        case = read_case(ref)
+        outlined = ", ".join(f"{r.name} {mask.volume_ml:.1f} mL" for r, mask in case.masks.items())
+        print(f"  {ref.case_id}: CT {case.ct.grid.describe()}; {outlined or 'no outlines'}")
+    for weights in sorted((cohort.root / "models").glob("*.safetensors")):
+        card = load_checkpoint(weights)
+        print(
+            f"  {weights.name}: {card.reader.name}, {card.fuse.modality}, fold {card.fold}, "
+            f"learned from {len(card.trained_on)} "
+            f"{'phantoms' if card.demonstration else 'patients'}"
+        )
+    print("all readable")
+
+
+def _crossval(options: argparse.Namespace) -> None:
+    from boneviz.crossval import plan, run
+    from boneviz.fuse import FuseConfig, require_modality
+    from boneviz.patches import TrainConfig
+
+    require_modality(options.modality)
+    cohort = Cohort.open(options.cohort)
+    config = TrainConfig(
+        expert="",
+        fold=0,
+        steps=options.steps,
+        seed=options.seed,
+        fuse=FuseConfig(modality=options.modality),
+    )
+    todo = plan(
+        cohort, config, n_folds=options.folds, only_folds=options.only_fold, seed=options.seed
+    )
+    cohort = run(cohort, todo, progress=not options.quiet)
+    print(f"{len(todo.fits)} models in {cohort.root / 'models'}")
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from boneviz.checkpoint import load_checkpoint
+    from boneviz.crossval import held_out_cases, predict_cohort, with_models
+    from boneviz.fuse import require_modality
+    from boneviz.samples import demonstration_models
+
+    require_modality(options.modality)
+    cohort = Cohort.open(options.cohort)
+    weights = options.model or sorted((cohort.root / "models").glob("*.safetensors"))
+    if not weights:
+        weights = demonstration_models()
+        print("no models in the folder: the demonstration models are used")
+    models = [load_checkpoint(path, modality=options.modality) for path in weights]
+    is_cohort = (cohort.root / "cohort.toml").is_file()
+    if options.out is None and not is_cohort:
+        raise InputError(
+            f"{cohort.root} is one patient's folder, nothing is written there; "
+            "say where predictions go with --out FOLDER"
+        )
+    out = options.out or cohort.root / "predictions"
+    for model, cases in held_out_cases(models, cohort.cases).items():
+        folder = out / model.reader.key
+        predict_cohort(cohort, model, cases, folder=folder, progress=not options.quiet)
+        print(f"{model.reader.name}, fold {model.fold}: {len(cases)} cases in {folder}")
+    if is_cohort and options.out is None:
+        with_models(cohort, [model.reader for model in models])
+    if any(model.demonstration for model in models) and not cohort.synthetic:
+        print(DEMONSTRATION)
+
+
+def _score(options: argparse.Namespace) -> None:
+    from boneviz.readings import score_cohort
+    from boneviz.score import write_scores
+
+    cohort = Cohort.open(options.cohort)
+    scores = score_cohort(cohort, predictions=options.predictions, progress=not options.quiet)
+    write_scores(scores, options.out)
+    print(f"{len(scores)} rows in {options.out}")
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from boneviz.compare import cross_evaluate
+    from boneviz.readings import score_cohort
+
+    cohort = Cohort.open(options.cohort)
+    scores = score_cohort(cohort, predictions=options.predictions, progress=not options.quiet)
+    print(cross_evaluate(scores, metric=options.metric).in_words())
+
+
+def _report(options: argparse.Namespace) -> None:
+    from boneviz.report import write_report
+
+    write_report(
+        Cohort.open(options.cohort),
+        options.out,
+        predictions=options.predictions,
+        progress=not options.quiet,
+    )
+    print(f"report in {options.out}")
+
+
+def _explore(options: argparse.Namespace) -> int:
+    from boneviz.launch import open_notebook
+
+    cohort = Cohort.open(options.cohort)
+    return open_notebook(
+        "01_explore.ipynb",
+        cohort=cohort.root,
+        predictions=options.predictions,
+        folder=options.folder,
+        port=options.port,
+        browser=not options.no_browser,
+    )
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from boneviz.launch import open_notebook, require_free_port
+    from boneviz.samples import samples_folder
+
+    if not options.no_open:
+        require_free_port(options.port)
+    cohort = options.out / "cohort"
+    # a copy without its predictions, so that they are made here by the bundled models
+    shutil.copytree(
+        samples_folder(),
+        cohort,
+        ignore=shutil.ignore_patterns("predictions"),
+        dirs_exist_ok=True,
+    )
+    quiet = ["--quiet"] if options.quiet else []
+    for step in (
+        ["check", str(cohort)],
+        ["predict", str(cohort)],
+        ["score", str(cohort), "--out", str(options.out / "scores.parquet")],
+        ["compare", str(cohort)],
+        ["report", str(cohort), "--out", str(options.out / "report.html")],
+    ):
+        print(f"\n$ boneviz {' '.join(step)}")
+        chosen = _parser().parse_args([*step, *quiet])
+        chosen.run(chosen)
+    if options.no_open:
+        return 0
+    return open_notebook(
+        "01_explore.ipynb",
+        cohort=cohort,
+        predictions=None,
+        folder=options.out / "notebooks",
+        port=options.port,
+        browser=not options.no_browser,
+    )

@@ -1,0 +1,86 @@
+"""Start JupyterLab on a notebook, on this machine alone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from boneviz.errors import InputError
+from boneviz.samples import shipped_folder
+
+__all__ = ["jupyter_command", "open_notebook", "require_free_port"]
+
+
+def require_free_port(port: int) -> None:
+    """Raise `InputError` where something already listens on a port of this machine."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise InputError(
+                f"port {port} is in use: stop what runs there, or choose another with --port"
+            ) from error
+
+
+def jupyter_command(folder: Path, *, port: int, browser: bool) -> list[str]:
+    """Return the command that serves a folder on loopback and asks nothing of the network."""
+    return [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        f"--ServerApp.root_dir={folder}",
+        "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.port={port}",
+        "--ServerApp.port_retries=0",
+        "--LabApp.news_url=",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--LabApp.extension_manager=readonly",
+        *(() if browser else ("--ServerApp.open_browser=False",)),
+        *(("--allow-root",) if hasattr(os, "geteuid") and os.geteuid() == 0 else ()),
+    ]
+
+
+def open_notebook(
+    name: str, *, cohort: Path, predictions: Path | None, folder: Path, port: int, browser: bool
+) -> int:
+    """Copy one of boneviz's notebooks to a folder, serve it there, and wait until it is stopped.
+
+    Parameters
+    ----------
+    name : such as ``01_explore.ipynb``
+    cohort, predictions : given to the notebook through its environment
+    folder : where the notebook is copied to, unless it is there already, and served from
+    port : on loopback
+    browser : whether to open one
+
+    Returns
+    -------
+    The exit status of JupyterLab.
+
+    Raises
+    ------
+    InputError
+        The port is in use.
+    """
+    require_free_port(port)
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    notebook = folder / name
+    if not notebook.exists():
+        shutil.copyfile(shipped_folder("notebooks") / name, notebook)
+    environment = {**os.environ, "BONEVIZ_COHORT": str(cohort.resolve())}
+    environment.pop("BONEVIZ_PREDICTIONS", None)
+    if predictions is not None:
+        environment["BONEVIZ_PREDICTIONS"] = str(predictions.resolve())
+    command = jupyter_command(folder, port=port, browser=browser)
+    server = subprocess.Popen([*command, str(notebook)], env=environment)
+    try:
+        return server.wait()
+    except KeyboardInterrupt:
+        # JupyterLab had the same Ctrl-C from the terminal, and closes its kernels
+        return server.wait()

@@ -1,0 +1,79 @@
+"""A case with all its readings, experts' and models', from disk: to be scored, or to be shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from boneviz.case import Case, CaseRef, Prediction, Reader
+from boneviz.cohort import Cohort
+from boneviz.harmonise import harmonise
+from boneviz.nifti import read_case, read_predictions
+from boneviz.score import Scores, score_case
+
+__all__ = ["Readings", "read_readings", "score_cohort"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Readings:
+    """One case and what every reader says of it.
+
+    Parameters
+    ----------
+    case : as on disk, with the experts' masks
+    predictions : of the models, on the CT's grid
+    """
+
+    case: Case
+    predictions: tuple[Prediction, ...]
+
+    @property
+    def readers(self) -> tuple[Reader, ...]:
+        """Experts, then models."""
+        return (*self.case.masks, *(prediction.reader for prediction in self.predictions))
+
+    @property
+    def models_learned_from_phantoms(self) -> bool:
+        """Whether any of the models is for demonstration only."""
+        return any(prediction.demonstration for prediction in self.predictions)
+
+    def harmonised(self, *, threshold: float = 0.5) -> Case:
+        """Return the case on one straight RAS grid, the models' outlines among its masks."""
+        outlines = {p.reader: p.mask(threshold) for p in self.predictions}
+        return harmonise(self.case.with_masks(outlines))
+
+    def scores(self, *, threshold: float = 0.5) -> tuple[Scores, ...]:
+        """Return the scores of every pair of readers; none where there are fewer than two."""
+        if len(self.readers) < 2:
+            return ()
+        return score_case(self.case, self.predictions, threshold=threshold)
+
+
+def read_readings(
+    cohort: Cohort, ref: CaseRef, *, predictions: str | Path | None = None
+) -> Readings:
+    """Read a case, its experts' masks and its models' predictions.
+
+    Parameters
+    ----------
+    predictions : folder with a folder per model, by default ``predictions/`` of the cohort
+    """
+    return Readings(read_case(ref), read_predictions(cohort, ref, folder=predictions))
+
+
+def score_cohort(
+    cohort: Cohort, *, predictions: str | Path | None = None, progress: bool = True
+) -> tuple[Scores, ...]:
+    """Score every pair of readers of every case, holding one case in memory at a time.
+
+    Parameters
+    ----------
+    predictions : folder with a folder per model, by default ``predictions/`` of the cohort
+    progress : show a bar
+    """
+    rows: list[Scores] = []
+    for ref in tqdm(cohort.cases, desc="scoring", disable=not progress, leave=False):
+        rows += read_readings(cohort, ref, predictions=predictions).scores()
+    return tuple(rows)

@@ -99,6 +99,14 @@ class Scores:
         """Whether a tolerance is finer than the grid's outlines can resolve."""
         return min(self.tolerance_mm) < 2 * max(self.spacing_mm)
 
+    def numbers(self) -> dict[str, float]:
+        """Return every number about the two outlines by the name of its column."""
+        names = self.__slots__[self.__slots__.index("dice") :]
+        numbers = {name: getattr(self, name) for name in names if name != "surface_dice"}
+        return numbers | {
+            f"surface_dice_{tolerance:g}mm": value for tolerance, value in self.surface_dice.items()
+        }
+
     def value(self, metric: str) -> float:
         """Return a number by the name of its column, such as ``dice`` or ``surface_dice_2mm``.
 
@@ -107,7 +115,7 @@ class Scores:
         InputError
             There is no such number here.
         """
-        numbers = self._numbers()
+        numbers = self.numbers()
         if metric not in numbers:
             raise InputError(
                 f"no metric {metric!r} in the scores of patient {self.patient_id}; "
@@ -148,7 +156,7 @@ class Scores:
             row[f"{role}_intent"] = reader.intent
             row[f"{role}_learned_from"] = reader.learned_from or ""
         row |= {"status": self.status, "held_out": self.held_out}
-        row |= self._numbers()
+        row |= self.numbers()
         row |= {
             "threshold": self.threshold,
             "tolerance_mm": " ".join(f"{tolerance:g}" for tolerance in self.tolerance_mm),
@@ -160,13 +168,6 @@ class Scores:
             "version": self.version,
         }
         return row
-
-    def _numbers(self) -> dict[str, float]:
-        names = self.__slots__[self.__slots__.index("dice") :]
-        numbers = {name: getattr(self, name) for name in names if name != "surface_dice"}
-        return numbers | {
-            f"surface_dice_{tolerance:g}mm": value for tolerance, value in self.surface_dice.items()
-        }
 
 
 def scores_table(scores: Iterable[Scores]) -> pd.DataFrame:

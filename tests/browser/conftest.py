@@ -1,0 +1,62 @@
+"""Fixtures of the browser tests; `tests/browser/harness.py` says how to use them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from .harness import Lab, NotebookPage, launch_chromium, write_notebook
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    server = Lab()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        started = launch_chromium(playwright)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def notebook(lab: Lab, browser: Browser) -> Iterator[Callable[..., NotebookPage]]:
+    opened: list[NotebookPage] = []
+
+    def open_notebook(
+        cells: Sequence[str] = (),
+        *,
+        path: Path | None = None,
+        width: int = 1360,
+        height: int = 1000,
+        ratio: float = 1,
+        dark: bool = False,
+        wait: float = 120,
+    ) -> NotebookPage:
+        if path is None:
+            name = write_notebook(lab.notebooks, cells)
+        else:
+            name = shutil.copy(path, lab.notebooks / f"copy-{len(opened)}-{path.name}").name
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, device_scale_factor=ratio
+        )
+        page = NotebookPage(lab, context.new_page(), dark=dark)
+        opened.append(page)
+        page.open(name)
+        page.run_all(wait=wait)
+        return page
+
+    yield open_notebook
+    for page in opened:
+        page.page.context.close()
+    lab.stop_kernels()
+    for page in opened:
+        page.assert_clean()

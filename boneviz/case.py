@@ -37,8 +37,8 @@ class Reader:
     learned_from: str | None = None
 
     def __post_init__(self) -> None:
-        if not self.name.strip():
-            raise InputError("a reader without a name: give each reader a name")
+        if not isinstance(self.name, str) or not self.name.strip():
+            raise InputError(f"a reader named {self.name!r}: expected a text that is not blank")
         if self.kind not in get_args(ReaderKind):
             raise InputError(f"reader {self.name}: kind {self.kind!r}, expected expert or model")
         if self.intent not in get_args(Intent):
@@ -76,6 +76,13 @@ class CaseRef:
     def __post_init__(self) -> None:
         if not self.patient_id.strip():
             raise CohortError("a case without a patient id: name its folder or table row")
+        for what, name in (("patient id", self.patient_id), ("session", self.session)):
+            # they become names of files, and must not lead out of the cohort's folder
+            if re.search(r"[/\\\x00-\x1f]", name) or name.startswith("."):
+                raise CohortError(
+                    f"{what} {name!r}: expected a name without slashes and control characters "
+                    "that does not start with a dot; rename it"
+                )
         object.__setattr__(self, "masks", MappingProxyType(dict(self.masks)))
 
     @property

@@ -35,7 +35,7 @@ class Checkpoint:
     spacing_mm : the voxel size it learned at
     patch : side lengths of its windows in voxels
     fold : the fold held out; trained_on : the patients it learned from
-    seed, steps : of the fit
+    settings : of the fit, as JSON
     demonstration : whether it learned from phantoms only
     weights : the safetensors file; checkpoint_id : sha256 of that file
     """
@@ -47,8 +47,7 @@ class Checkpoint:
     patch: tuple[int, int, int]
     fold: int
     trained_on: frozenset[str]
-    seed: int
-    steps: int
+    settings: str
     demonstration: bool
     weights: Path
     checkpoint_id: str = ""
@@ -89,8 +88,7 @@ def save_checkpoint(checkpoint: Checkpoint, tensors: Mapping[str, torch.Tensor])
         "patch": checkpoint.patch,
         "fold": checkpoint.fold,
         "trained_on": sorted(checkpoint.trained_on),
-        "seed": checkpoint.seed,
-        "steps": checkpoint.steps,
+        "settings": json.loads(checkpoint.settings),
         "demonstration": checkpoint.demonstration,
         "sha256": sha256_of(checkpoint.weights),
         "boneviz": __version__,
@@ -132,8 +130,7 @@ def load_checkpoint(path: str | Path, *, modality: Modality | None = None) -> Ch
             patch=_triple(card["patch"], int),
             fold=int(card["fold"]),
             trained_on=frozenset(card["trained_on"]),
-            seed=int(card["seed"]),
-            steps=int(card["steps"]),
+            settings=json.dumps(card["settings"], sort_keys=True),
             demonstration=bool(card["demonstration"]),
             weights=weights,
             checkpoint_id=str(card["sha256"]),

@@ -11,13 +11,9 @@ from pathlib import Path
 from boneviz import __version__
 from boneviz.cohort import Cohort
 from boneviz.errors import BonevizError, InputError
+from boneviz.samples import DEMONSTRATION
 
 __all__ = ["main"]
-
-DEMONSTRATION = (
-    "The demonstration models learned from synthetic phantoms only: what they draw on a real "
-    "patient shows how the tool works, not where disease is. Not for diagnosis."
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

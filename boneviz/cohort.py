@@ -148,6 +148,8 @@ class Cohort:
         experts = tuple(Reader(str(c)) for c in table.columns if c not in fixed)
         cases = []
         for row in table.to_dict("records"):
+            if pd.isna(row["patient_id"]):
+                raise CohortError("a row of the table has no patient_id: fill it in")
             who = str(row["patient_id"])
             files = {column: row[column] for column in ("ct", "pet", *(e.name for e in experts))}
             for column, value in files.items():
@@ -159,7 +161,7 @@ class Cohort:
             cases.append(
                 CaseRef(
                     who,
-                    session if isinstance(session, str) else "",
+                    "" if pd.isna(session) else str(session),
                     root / files["ct"],
                     root / files["pet"],
                     {expert: root / files[expert.name] for expert in experts},
@@ -208,7 +210,8 @@ class Cohort:
             raise CohortError(f"{path}: {error}") from error
         experts = tuple(reader for reader in readers if reader.kind == "expert")
         folders = [ct.parent for ct in sorted({*root.glob("*/ct.nii*"), *root.glob("*/*/ct.nii*")})]
-        half = [pet.parent for pet in root.glob("*/pet.nii*") if pet.parent not in folders]
+        pets = [*root.glob("*/pet.nii*"), *root.glob("*/*/pet.nii*")]
+        half = [pet.parent for pet in pets if pet.parent not in folders]
         if half:
             raise CohortError(f"{half[0]}: PET without CT: expected ct.nii.gz beside pet.nii.gz")
         if not folders:

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from boneviz.cohort import Case
+from boneviz.case import Case, Reader
 from boneviz.errors import GridError, InputError
 from boneviz.volume import Grid, Volume
 
-__all__ = ["harmonise", "resample", "to_ras"]
+__all__ = ["harmonise", "resample", "spaced", "straighten", "to_ras"]
 
 AIR_HU = -1024.0
 
@@ -48,6 +48,116 @@ def harmonise(case: Case, *, spacing_mm: Sequence[float] | None = None) -> Case:
     InputError
         A spacing that is not three positive numbers.
     """
+    ct, masks, notes = _ct_and_masks(case, spacing_mm)
+    pet = case.pet
+    if not pet.grid.matches(ct.grid):
+        _require_overlap(case)
+        spacing = " x ".join(f"{s:.3g}" for s in pet.grid.spacing_mm)
+        pet = resample(pet, ct.grid)
+        notes.append(f"PET resampled linearly from {spacing} mm")
+    return replace(case, ct=ct, pet=pet, masks=masks, notes=tuple(notes))
+
+
+def straighten(case: Case) -> Case:
+    """Put CT, PET and masks on straight RAS axes, each keeping its own voxels where it can.
+
+    Nothing is resampled but what lies obliquely: an oblique CT as in `harmonise`, an oblique PET
+    linearly onto straight axes of its finest spacing. For viewers that interpolate by themselves.
+
+    Raises
+    ------
+    GridError
+        A mask lies on another grid than the CT, or PET and CT do not overlap.
+    """
+    ct, masks, notes = _ct_and_masks(case, None)
+    _require_overlap(case)
+    pet = to_ras(case.pet)
+    if not pet.grid.is_straight:
+        pet = resample(pet, spaced(pet.grid, [min(pet.grid.spacing_mm)] * 3))
+        notes.append("the PET's grid is oblique: resampled linearly to straight RAS axes")
+    return replace(case, ct=ct, pet=pet, masks=masks, notes=tuple(notes))
+
+
+def to_ras(volume: Volume) -> Volume:
+    """Reorder and flip axes so that they run closest to R, A, S; no voxel value changes."""
+    now = nib.orientations.io_orientation(volume.grid.affine_ras_mm)
+    ras = nib.orientations.axcodes2ornt("RAS")
+    change = nib.orientations.ornt_transform(now, ras)
+    if np.array_equal(change, [[0, 1], [1, 1], [2, 1]]):
+        return volume
+    array = nib.orientations.apply_orientation(volume.array, change)
+    affine = volume.grid.affine_ras_mm @ nib.orientations.inv_ornt_aff(change, volume.grid.shape)
+    x, y, z = array.shape
+    grid = Grid((x, y, z), affine, volume.grid.frame_of_reference_uid)
+    return Volume(np.ascontiguousarray(array), grid, volume.unit)
+
+
+def spaced(grid: Grid, spacing_mm: Sequence[float]) -> Grid:
+    """Return a straight RAS grid of the given spacing over the same field of view.
+
+    The field of view is the box around the voxels' outer faces, so that no edge voxel is lost.
+    """
+    spacing = np.asarray(spacing_mm, dtype=np.float64)
+    if spacing.shape != (3,) or not np.isfinite(spacing).all() or (spacing <= 0).any():
+        raise InputError(f"spacing {list(spacing_mm)} mm: expected three positive numbers")
+    faces = _faces_mm(grid)
+    low, high = faces.min(axis=0), faces.max(axis=0)
+    shape = np.maximum(1, np.ceil((high - low) / spacing - 1e-6)).astype(int)
+    # the new box is centred on the old one, so that rounding up adds the same on both sides
+    origin = (low + high) / 2 - (shape - 1) / 2 * spacing
+    return Grid.straight(
+        shape.tolist(),
+        spacing.tolist(),
+        origin.tolist(),
+        frame_of_reference_uid=grid.frame_of_reference_uid,
+    )
+
+
+def resample(volume: Volume, target: Grid) -> Volume:
+    """Resample onto another grid: labels by nearest neighbour, all else linearly.
+
+    Outside the source CT is air (-1024 HU), everything else 0. Where the target is coarser than
+    the source, the source is smoothed first (Gaussian, half the ratio of spacings less one) so
+    that fine noise does not alias; labels are not.
+    """
+    to_source = np.linalg.inv(volume.grid.affine_ras_mm) @ target.affine_ras_mm
+    source: NDArray[Any] = volume.array
+    if volume.unit == "label":
+        array = ndimage.affine_transform(
+            source.astype(np.uint8),
+            to_source[:3, :3],
+            to_source[:3, 3],
+            output_shape=target.shape,
+            order=0,
+            # a voxel reaches half a spacing beyond its centre, at the volume's edge as anywhere
+            mode="grid-constant",
+        )
+        return Volume(array.astype(bool), target, "label")
+    source = source.astype(np.float32)
+    steps = np.abs(to_source[:3, :3]).max(axis=1)
+    if (steps > 1.25).any():
+        sigma = np.where(steps > 1.25, (steps - 1) / 2, 0)
+        source = ndimage.gaussian_filter(source, sigma, mode="nearest", truncate=3)
+    outside = AIR_HU if volume.unit == "HU" else 0.0
+    # voxel centres up to half a voxel beyond the outermost centre still lie in the field of view
+    array = ndimage.affine_transform(
+        np.pad(source, 1, mode="edge"),
+        to_source[:3, :3],
+        to_source[:3, 3] + 1,
+        output_shape=target.shape,
+        order=1,
+        mode="constant",
+        cval=outside,
+    )
+    if volume.unit == "probability":
+        array = array.clip(0, 1)
+    return Volume(array, target, volume.unit)
+
+
+def _ct_and_masks(
+    case: Case, spacing_mm: Sequence[float] | None
+) -> tuple[Volume, dict[Reader, Volume], list[str]]:
+    """Bring CT and masks onto straight RAS axes, and say what was done."""
     for reader, mask in case.masks.items():
         if not mask.grid.matches(case.ct.grid):
             raise GridError(
@@ -77,93 +187,11 @@ def harmonise(case: Case, *, spacing_mm: Sequence[float] | None = None) -> Case:
                 f"mask of {reader.name} resampled by nearest neighbour: "
                 f"{mask.volume_ml:.2f} mL before, {masks[reader].volume_ml:.2f} mL after"
             )
-    pet = case.pet
-    if not pet.grid.matches(target):
-        _require_overlap(case)
-        spacing = " x ".join(f"{s:.3g}" for s in pet.grid.spacing_mm)
-        pet = resample(pet, target)
-        notes.append(f"PET resampled linearly from {spacing} mm")
-    return replace(case, ct=ct, pet=pet, masks=masks, notes=tuple(notes))
-
-
-def to_ras(volume: Volume) -> Volume:
-    """Reorder and flip axes so that they run closest to R, A, S; no voxel value changes."""
-    now = nib.orientations.io_orientation(volume.grid.affine_ras_mm)
-    ras = nib.orientations.axcodes2ornt("RAS")
-    change = nib.orientations.ornt_transform(now, ras)
-    if np.array_equal(change, [[0, 1], [1, 1], [2, 1]]):
-        return volume
-    array = nib.orientations.apply_orientation(volume.array, change)
-    affine = volume.grid.affine_ras_mm @ nib.orientations.inv_ornt_aff(change, volume.grid.shape)
-    x, y, z = array.shape
-    grid = Grid((x, y, z), affine, volume.grid.frame_of_reference_uid)
-    return Volume(np.ascontiguousarray(array), grid, volume.unit)
-
-
-def spaced(grid: Grid, spacing_mm: Sequence[float]) -> Grid:
-    """Return a straight RAS grid of the given spacing over the same field of view.
-
-    The field of view is the box around the voxels' outer faces, so that no edge voxel is lost.
-    """
-    spacing = np.asarray(spacing_mm, dtype=np.float64)
-    if spacing.shape != (3,) or not np.isfinite(spacing).all() or (spacing <= 0).any():
-        raise InputError(f"spacing {list(spacing_mm)} mm: expected three positive numbers")
-    last = np.array(grid.shape) - 0.5
-    faces = grid.to_mm(np.array(np.meshgrid(*((-0.5, n) for n in last))).reshape(3, 8).T)
-    low, high = faces.min(axis=0), faces.max(axis=0)
-    shape = np.maximum(1, np.ceil((high - low) / spacing - 1e-6)).astype(int)
-    # the new box is centred on the old one, so that rounding up adds the same on both sides
-    origin = (low + high) / 2 - (shape - 1) / 2 * spacing
-    return Grid.straight(
-        shape.tolist(),
-        spacing.tolist(),
-        origin.tolist(),
-        frame_of_reference_uid=grid.frame_of_reference_uid,
-    )
-
-
-def resample(volume: Volume, target: Grid) -> Volume:
-    """Resample onto another grid: labels by nearest neighbour, all else linearly.
-
-    Outside the source CT is air (-1024 HU), everything else 0. Where the target is coarser than
-    the source, the source is smoothed first (Gaussian, half the ratio of spacings less one) so
-    that fine noise does not alias; labels are not.
-    """
-    to_source = np.linalg.inv(volume.grid.affine_ras_mm) @ target.affine_ras_mm
-    source: NDArray[Any] = volume.array
-    if volume.unit == "label":
-        array = ndimage.affine_transform(
-            source.astype(np.uint8),
-            to_source[:3, :3],
-            to_source[:3, 3],
-            output_shape=target.shape,
-            order=0,
-            mode="constant",
-        )
-        return Volume(array.astype(bool), target, "label")
-    source = source.astype(np.float32)
-    steps = np.abs(to_source[:3, :3]).max(axis=1)
-    if (steps > 1.25).any():
-        sigma = np.where(steps > 1.25, (steps - 1) / 2, 0)
-        source = ndimage.gaussian_filter(source, sigma, mode="nearest", truncate=3)
-    outside = AIR_HU if volume.unit == "HU" else 0.0
-    # voxel centres up to half a voxel beyond the outermost centre still lie in the field of view
-    array = ndimage.affine_transform(
-        np.pad(source, 1, mode="edge"),
-        to_source[:3, :3],
-        to_source[:3, 3] + 1,
-        output_shape=target.shape,
-        order=1,
-        mode="constant",
-        cval=outside,
-    )
-    if volume.unit == "probability":
-        array = array.clip(0, 1)
-    return Volume(array, target, volume.unit)
+    return ct, masks, notes
 
 
 def _require_overlap(case: Case) -> None:
-    ct, pet = case.ct.grid.corners_mm(), case.pet.grid.corners_mm()
+    ct, pet = _faces_mm(case.ct.grid), _faces_mm(case.pet.grid)
     low = np.maximum(ct.min(axis=0), pet.min(axis=0))
     high = np.minimum(ct.max(axis=0), pet.max(axis=0))
     if (low >= high).any():
@@ -171,3 +199,9 @@ def _require_overlap(case: Case) -> None:
             f"patient {case.case_id}: PET on {case.pet.grid.describe()} does not overlap the CT "
             f"on {case.ct.grid.describe()}; they belong to different scans or frames of reference"
         )
+
+
+def _faces_mm(grid: Grid) -> NDArray[np.float64]:
+    """Return the eight corners of the box that the voxels fill, half a voxel beyond the centres."""
+    ends = [(-0.5, n - 0.5) for n in grid.shape]
+    return grid.to_mm(np.array(np.meshgrid(*ends)).reshape(3, 8).T)

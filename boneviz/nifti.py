@@ -35,7 +35,8 @@ __all__ = [
     "write_volume",
 ]
 
-QFORM_SFORM_TOLERANCE_MM = 0.1
+# a qform keeps three float32 of a quaternion: near 180 degrees that alone is worth about 1 mm
+QFORM_SFORM_TOLERANCE_MM = 2.0
 PROBABILITY_STEP = 1 / 255
 FORMAT = 1
 
@@ -58,7 +59,7 @@ def read_volume(path: str | Path, unit: Unit) -> Volume:
     ------
     ImageFileError
         Missing, truncated, not 3D, not real numbers, NaN, labels with several values, qform and
-        sform apart by more than 0.1 mm, no geometry at all, or a spatial unit other than mm.
+        sform apart by more than 2 mm, no geometry at all, or a spatial unit other than mm.
     """
     path = Path(path)
     if not path.is_file():
@@ -70,6 +71,9 @@ def read_volume(path: str | Path, unit: Unit) -> Volume:
                 f"{path}: a {type(image).__name__}, expected NIfTI (.nii, .nii.gz)"
             )
         array = _array(image, path)
+        grid = _grid(image, array.shape)
+    except BonevizError as error:
+        raise error if str(path) in str(error) else ImageFileError(f"{path}: {error}") from error
     except (
         NibabelFileError,
         HeaderDataError,
@@ -77,13 +81,14 @@ def read_volume(path: str | Path, unit: Unit) -> Volume:
         OSError,
         zlib.error,
         ValueError,
+        KeyError,
+        MemoryError,
     ) as error:
         raise ImageFileError(
             f"{path}: cannot be read as NIfTI ({error}); the file is damaged or truncated, "
             "copy it again from its source"
         ) from error
     try:
-        grid = _grid(image, array.shape)
         return Volume(_as_unit(array, unit), grid, unit)
     except BonevizError as error:
         raise ImageFileError(f"{path}: {error}") from error
@@ -114,8 +119,10 @@ def write_volume(volume: Volume, path: str | Path) -> None:
     image.header.set_xyzt_units("mm")
     image.header["descrip"] = f"boneviz {volume.unit}".encode()
     image.set_sform(volume.grid.affine_ras_mm, code="scanner")
-    # a qform holds no shear; where the grid has none it says the same as the sform
+    # a qform holds no shear and loses some angles to rounding: it is given only where it is true
     image.set_qform(volume.grid.affine_ras_mm, code="scanner", strip_shears=True)
+    if not Grid(volume.grid.shape, image.get_qform()).matches(volume.grid):
+        image.set_qform(None)
     content = io.BytesIO()
     image.to_stream(content)
     plain = content.getvalue()
@@ -176,6 +183,8 @@ def write_prediction(prediction: Prediction, folder: str | Path) -> Path:
         "trained_on": sorted(prediction.trained_on),
         "demonstration": prediction.demonstration,
     }
+    # killed in between, new voxels must not stand beside an old record
+    _record_path(path).unlink(missing_ok=True)
     write_volume(prediction.probability, path)
     write_whole(_record_path(path), json.dumps(record, indent=1).encode())
     return path
@@ -238,7 +247,7 @@ def read_predictions(
     found = [
         read_prediction(model, ref)
         for model in sorted(folder.glob("*/"))
-        if _prediction_path(model, ref.patient_id, ref.session).is_file()
+        if _record_path(_prediction_path(model, ref.patient_id, ref.session)).is_file()
     ]
     known = {reader.name: place for place, reader in enumerate(cohort.models)}
     return tuple(sorted(found, key=lambda p: (known.get(p.reader.name, len(known)), p.reader.name)))

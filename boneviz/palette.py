@@ -38,6 +38,11 @@ class ReaderStyle:
     colour: str
     dashed: bool
 
+    @property
+    def name(self) -> str:
+        """Name of the reader."""
+        return self.reader.name
+
 
 def styles_of(readers: Sequence[Reader]) -> tuple[ReaderStyle, ...]:
     """Give each reader a colour: experts by their order, each model its expert's hue, paler.

@@ -98,10 +98,11 @@ def batch_of(
     samples: Sequence[Sample], config: TrainConfig, step: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the patches of one step; they depend on the seed and the step alone."""
-    rng = np.random.default_rng((config.seed, step))
     with_lesion = [sample for sample in samples if len(sample.inside)]
     images, lesions = [], []
     for place in range(config.batch):
+        # a stream of its own for each patch: what one draws does not shift the others
+        rng = np.random.default_rng((config.seed, step, place))
         # every other patch holds lesion; the rest is anywhere, so that distractors are met
         centred = (place + step) % 2 == 0
         pool = with_lesion if centred else samples

@@ -9,7 +9,6 @@ from tqdm.auto import tqdm
 
 from boneviz.case import Case, CaseRef, Prediction, Reader
 from boneviz.cohort import Cohort
-from boneviz.harmonise import harmonise
 from boneviz.nifti import read_case, read_predictions
 from boneviz.score import Scores, score_case
 
@@ -39,10 +38,9 @@ class Readings:
         """Whether any of the models is for demonstration only."""
         return any(prediction.demonstration for prediction in self.predictions)
 
-    def harmonised(self, *, threshold: float = 0.5) -> Case:
-        """Return the case on one straight RAS grid, the models' outlines among its masks."""
-        outlines = {p.reader: p.mask(threshold) for p in self.predictions}
-        return harmonise(self.case.with_masks(outlines))
+    def outlined(self, *, threshold: float = 0.5) -> Case:
+        """Return the case, still on its own grids, with the models' outlines among its masks."""
+        return self.case.with_masks({p.reader: p.mask(threshold) for p in self.predictions})
 
     def scores(self, *, threshold: float = 0.5) -> tuple[Scores, ...]:
         """Return the scores of every pair of readers; none where there are fewer than two."""

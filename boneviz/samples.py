@@ -6,7 +6,12 @@ from pathlib import Path
 
 from boneviz.errors import CohortError
 
-__all__ = ["demonstration_models", "samples_folder", "shipped_folder"]
+__all__ = ["DEMONSTRATION", "demonstration_models", "samples_folder", "shipped_folder"]
+
+DEMONSTRATION = (
+    "The demonstration models learned from synthetic phantoms only: what they draw on a real "
+    "patient shows how the tool works, not where disease is. Not for diagnosis."
+)
 
 
 def shipped_folder(name: str) -> Path:

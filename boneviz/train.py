@@ -24,20 +24,18 @@ from boneviz.network import build_network
 from boneviz.patches import TrainConfig, batch_of, read_samples
 from boneviz.predict import device_at_hand
 
-__all__ = ["fit", "model_of", "weights_path"]
+__all__ = ["fit", "model_of", "settings_of", "weights_path"]
 
 
 def model_of(cohort: Cohort, config: TrainConfig) -> Reader:
     """Return the reader that a fit makes: named after its expert, with the expert's intent."""
     expert = cohort.reader(config.expert)
-    for reader in cohort.models:
-        if reader.learned_from == expert.name and config.fuse.modality == "fused":
-            return reader
     name = expert.name.replace("Expert", "Model")
     name = name if name != expert.name else f"Model of {expert.name}"
     if config.fuse.modality != "fused":
         name = f"{name} ({config.fuse.modality.upper()} only)"
-    return Reader(name, "model", expert.intent, learned_from=expert.name)
+    named = [reader for reader in cohort.models if reader.name == name]
+    return named[0] if named else Reader(name, "model", expert.intent, learned_from=expert.name)
 
 
 def weights_path(cohort: Cohort, config: TrainConfig) -> Path:
@@ -89,7 +87,8 @@ def fit(cohort: Cohort, folds: Folds, config: TrainConfig, *, progress: bool = T
     loss_of = DiceCELoss(sigmoid=True, batch=True)
     state = path.with_name(path.stem + ".state.safetensors")
     log = _Log(path.with_name(path.stem + ".log.json"))
-    start = _resume(state, config, network, optimiser, average)
+    settings = f"{settings_of(config)} {sorted(trained_on)}"
+    start = _resume(state, settings, network, optimiser, average)
     log.keep(start)
 
     bar = tqdm(
@@ -108,9 +107,11 @@ def fit(cohort: Cohort, folds: Folds, config: TrainConfig, *, progress: bool = T
         loss = loss_of(logits, lesions.to(device))
         value = float(loss.detach())
         if not math.isfinite(value):
+            kept = f"the last good state is kept in {state.name}" if state.is_file() else "nothing"
             raise TrainingError(
-                f"{path.stem}: loss {value} at step {step}; the last good state is kept in "
-                f"{state.name}; lower the rate (now {config.rate}) and run again"
+                f"{path.stem}: loss {value} at step {step}, kept: {kept}; look for damaged images "
+                f"among the training patients, or move models/ away and use a rate below "
+                f"{config.rate}"
             )
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -121,7 +122,7 @@ def fit(cohort: Cohort, folds: Folds, config: TrainConfig, *, progress: bool = T
         if step % 10 == 0:
             bar.set_postfix(loss=f"{log.recent():.3f}", refresh=False)
         if (step + 1) % config.save_every == 0 and step + 1 < config.steps:
-            _save_state(state, config, step + 1, network, optimiser, average)
+            _save_state(state, settings, step + 1, network, optimiser, average)
             log.write()
     log.write()
     checkpoint = Checkpoint(
@@ -132,8 +133,7 @@ def fit(cohort: Cohort, folds: Folds, config: TrainConfig, *, progress: bool = T
         patch=config.patch,
         fold=config.fold,
         trained_on=trained_on,
-        seed=config.seed,
-        steps=config.steps,
+        settings=settings_of(config),
         demonstration=cohort.synthetic,
         weights=path,
     )
@@ -142,21 +142,24 @@ def fit(cohort: Cohort, folds: Folds, config: TrainConfig, *, progress: bool = T
     return load_checkpoint(path)
 
 
+def settings_of(config: TrainConfig) -> str:
+    """Return all settings of a fit as JSON, by which two fits are the same or not."""
+    return json.dumps(asdict(config), sort_keys=True)
+
+
 def _finished(path: Path, config: TrainConfig, trained_on: frozenset[str]) -> Checkpoint:
     there = load_checkpoint(path)
-    for what, found, expected in (
-        ("patients", there.trained_on, trained_on),
-        ("seed", there.seed, config.seed),
-        ("steps", there.steps, config.steps),
-        ("network", there.net, config.net),
-        ("input", there.fuse, config.fuse),
-        ("spacing", there.spacing_mm, config.spacing_mm),
-        ("patch", there.patch, config.patch),
-    ):
-        if found != expected:
+    if there.trained_on != trained_on:
+        raise CheckpointError(
+            f"{path}: a finished model that learned from {len(there.trained_on)} patients which "
+            f"are not the {len(trained_on)} of this fold; move models/ away to train again"
+        )
+    found, expected = json.loads(there.settings), json.loads(settings_of(config))
+    for what, value in expected.items():
+        if found.get(what) != value and what != "save_every":
             raise CheckpointError(
-                f"{path}: a finished model with other {what} ({found}) than asked for "
-                f"({expected}); move models/ away to train again"
+                f"{path}: a finished model with {what} {found.get(what)}, expected {value}; "
+                "move models/ away to train again"
             )
     return there
 
@@ -181,7 +184,7 @@ def _follow(average: dict[str, torch.Tensor], network: torch.nn.Module, keep: fl
 
 def _save_state(
     path: Path,
-    config: TrainConfig,
+    settings: str,
     step: int,
     network: torch.nn.Module,
     optimiser: torch.optim.Optimizer,
@@ -193,13 +196,13 @@ def _save_state(
     for place, moments in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser/{place}/{name}": t for name, t in moments.items()}
     packed = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
-    about = {"step": str(step), "config": _fingerprint(config)}
+    about = {"step": str(step), "settings": settings}
     write_whole(path, save(packed, metadata=about))
 
 
 def _resume(
     path: Path,
-    config: TrainConfig,
+    settings: str,
     network: torch.nn.Module,
     optimiser: torch.optim.Optimizer,
     average: dict[str, torch.Tensor],
@@ -210,7 +213,7 @@ def _resume(
     tensors = load_tensors(path)
     with safe_open(path, framework="pt") as header:
         about = header.metadata() or {}
-    if about.get("config") != _fingerprint(config):
+    if about.get("settings") != settings:
         raise CheckpointError(
             f"{path}: an unfinished fit with other settings; delete it to start afresh"
         )
@@ -227,10 +230,6 @@ def _resume(
         moments.setdefault(int(place), {})[what] = tensor
     optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
     return int(about["step"])
-
-
-def _fingerprint(config: TrainConfig) -> str:
-    return json.dumps(asdict(config), sort_keys=True)
 
 
 class _Log:

@@ -7,6 +7,7 @@ affine's columns.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -43,7 +44,10 @@ class Grid:
     frame_of_reference_uid: str | None = None
 
     def __post_init__(self) -> None:
-        shape = tuple(int(n) for n in self.shape)
+        try:
+            shape = tuple(operator.index(n) for n in self.shape)
+        except TypeError as error:
+            raise GridError(f"grid shape {self.shape}: expected whole numbers of voxels") from error
         if len(shape) != 3 or min(shape) < 1:
             raise GridError(f"grid shape {shape}: expected three positive numbers of voxels")
         affine = np.array(self.affine_ras_mm, dtype=np.float64)
@@ -73,9 +77,14 @@ class Grid:
         frame_of_reference_uid: str | None = None,
     ) -> Grid:
         """Return a grid whose axes are R, A, S; `origin_mm` is the centre of voxel (0, 0, 0)."""
+        if len(shape) != 3 or len(spacing_mm) != 3 or len(origin_mm) != 3:
+            raise GridError(
+                f"grid of shape {shape}, spacing {spacing_mm}, origin {origin_mm}: "
+                "expected three numbers each"
+            )
         affine = np.diag([*(float(s) for s in spacing_mm), 1.0])
         affine[:3, 3] = origin_mm
-        x, y, z = (int(n) for n in shape)
+        x, y, z = shape
         return cls((x, y, z), affine, frame_of_reference_uid)
 
     @property
@@ -172,7 +181,7 @@ class Volume:
                 f"a probability volume spans {array.min():.3g} to {array.max():.3g}: "
                 "expected 0 to 1"
             )
-        if array.flags.writeable:
+        if _may_change(array):
             array = array.copy()
             array.setflags(write=False)
         object.__setattr__(self, "array", array)
@@ -183,3 +192,13 @@ class Volume:
         if self.unit != "label":
             raise InputError(f"volume_ml of a {self.unit} volume: expected a label")
         return int(np.count_nonzero(self.array)) * self.grid.voxel_volume_ml
+
+
+def _may_change(array: NDArray[Any]) -> bool:
+    """Whether the array, or one that it is a view of, can be written to."""
+    view: object = array
+    while isinstance(view, np.ndarray):
+        if view.flags.writeable:
+            return True
+        view = view.base
+    return view is not None

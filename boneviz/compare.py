@@ -189,7 +189,8 @@ class CrossEvaluation:
 
         Parameters
         ----------
-        models : names of two models of two experts; may be left out where there are just two
+        models : names of two models of two experts, in this order; may be left out where there
+            are just two
 
         Raises
         ------
@@ -200,7 +201,8 @@ class CrossEvaluation:
         better = higher_is_better(self.metric)
         if better is None:
             raise InputError(f"{self.metric} has no better or worse: take dice or another score")
-        chosen = [model for model in self.models if models is None or model.name in models]
+        by_name = {model.name: model for model in self.models}
+        chosen = [by_name[name] for name in models or by_name if name in by_name]
         names = {expert.name for expert in self.experts}
         own = [model.learned_from for model in chosen if model.learned_from in names]
         if len(chosen) != 2 or len(set(own)) != 2:

@@ -1,0 +1,349 @@
+import itertools
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from cases import (
+    EXPERT_A,
+    EXPERT_B,
+    MODEL_A,
+    MODEL_B,
+    case_of,
+    mask_of,
+    prediction_of,
+    scores_of,
+)
+from numpy.typing import NDArray
+
+from boneviz.case import Reader
+from boneviz.compare import HIGHER_IS_BETTER, CrossEvaluation, cross_evaluate, higher_is_better
+from boneviz.errors import InputError, LeakageError
+from boneviz.score import Scores, score_case
+
+
+def test_cell_by_hand() -> None:
+    rows = [
+        scores_of(EXPERT_A, MODEL_A, patient_id=f"P{n}", dice=dice)
+        for n, dice in enumerate((0.4, 0.6, 0.8, 1.0))
+    ]
+    cell = cross_evaluate(rows).cell("Expert A", "Model A")
+    # mean 0.7; squares of -0.3, -0.1, 0.1, 0.3 sum to 0.2, over n - 1 = 3
+    sd = math.sqrt(0.2 / 3)
+    assert cell.mean == pytest.approx(0.7)
+    assert cell.sd == pytest.approx(sd)
+    assert cell.mean_plus_sd == pytest.approx(0.7 + sd)
+    assert cell.mean_minus_sd == pytest.approx(0.7 - sd)
+    assert cell.median == pytest.approx(0.7)
+    assert 0.4 <= cell.median_low < 0.7 < cell.median_high <= 1
+    assert (cell.n, cell.n_defined) == (4, 4)
+    assert (cell.n_missed, cell.n_false_alarm, cell.n_both_empty) == (0, 0, 0)
+    assert cell.worst_case_mean == pytest.approx(0.7)
+    assert str(cell) == "0.70 ± 0.26 (n 4)"
+
+
+def test_bootstrap_interval_of_two_patients() -> None:
+    # resampled medians are 0, 0.5 and 1, a quarter, half and a quarter of the time
+    rows = [scores_of(EXPERT_A, MODEL_A, patient_id=f"P{n}", dice=float(n)) for n in range(2)]
+    cell = cross_evaluate(rows).cell("Expert A", "Model A")
+    assert (cell.median_low, cell.median, cell.median_high) == (0, 0.5, 1)
+
+
+def test_bootstrap_is_seeded() -> None:
+    rng = np.random.default_rng(0)
+    rows = [
+        scores_of(EXPERT_A, MODEL_A, patient_id=f"P{n}", dice=float(rng.random()))
+        for n in range(15)
+    ]
+
+    def interval(seed: int) -> tuple[float, float]:
+        cell = cross_evaluate(rows, n_resamples=50, seed=seed).cell("Expert A", "Model A")
+        return cell.median_low, cell.median_high
+
+    assert interval(1) == interval(1)
+    assert len({interval(seed) for seed in range(5)}) > 1
+
+
+def test_one_patient_has_a_mean_and_no_spread() -> None:
+    cell = cross_evaluate([scores_of(EXPERT_A, MODEL_A, dice=0.5)]).cell("Expert A", "Model A")
+    assert (cell.mean, cell.median, cell.n_defined) == (0.5, 0.5, 1)
+    assert all(math.isnan(v) for v in (cell.sd, cell.mean_plus_sd, cell.median_low))
+    assert str(cell) == "0.50 (n 1)"
+
+
+# one patient each: agreement, a missed lesion, a false alarm, nothing to see
+FOUR = (
+    scores_of(EXPERT_A, MODEL_A, patient_id="P0", dice=0.8, sensitivity=0.7, hd95_mm=4.0),
+    scores_of(
+        EXPERT_A, MODEL_A, patient_id="P1", status="missed", dice=0.0, sensitivity=0.0, fnv_ml=3.0
+    ),
+    scores_of(
+        EXPERT_A,
+        MODEL_A,
+        patient_id="P2",
+        status="false_alarm",
+        dice=math.nan,
+        sensitivity=math.nan,
+        fnv_ml=0.0,
+    ),
+    scores_of(
+        EXPERT_A,
+        MODEL_A,
+        patient_id="P3",
+        status="both_empty",
+        dice=math.nan,
+        sensitivity=math.nan,
+        fnv_ml=0.0,
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("metric", "n_defined", "mean", "worst_case_mean"),
+    [
+        # Dice of the missed one is 0, of the others undefined; the false alarm is 0 at worst
+        pytest.param("dice", 2, 0.4, 0.8 / 3, id="dice"),
+        pytest.param("sensitivity", 2, 0.35, 0.7 / 3, id="sensitivity"),
+        pytest.param("surface_dice_1mm", 1, 0.5, 0.5 / 3, id="surface dice"),
+        # the diagonal is 100 mm
+        pytest.param("hd95_mm", 1, 4, 204 / 3, id="HD95"),
+        # always defined, and its own worst case
+        pytest.param("fnv_ml", 4, 0.75, 0.75, id="missed volume"),
+    ],
+)
+def test_undefined_is_counted_and_has_a_worst_case(
+    metric: str, n_defined: int, mean: float, worst_case_mean: float
+) -> None:
+    cell = cross_evaluate(FOUR, metric=metric).cell("Expert A", "Model A")
+    assert (cell.n, cell.n_defined) == (4, n_defined)
+    assert (cell.n_missed, cell.n_false_alarm, cell.n_both_empty) == (1, 1, 1)
+    assert cell.mean == pytest.approx(mean)
+    assert cell.worst_case_mean == pytest.approx(worst_case_mean)
+
+
+def test_undefined_is_shown() -> None:
+    cell = cross_evaluate(FOUR, metric="hd95_mm").cell("Expert A", "Model A")
+    assert str(cell) == "4.00 (n 1 of 4, 1 missed, 1 false alarm)"
+    alone = cross_evaluate(FOUR[3:]).cell("Expert A", "Model A")
+    assert str(alone) == "undefined (n 0 of 1)"
+    assert math.isnan(alone.mean) and math.isnan(alone.worst_case_mean)
+
+
+def test_sessions_of_one_patient_are_one_unit() -> None:
+    rows = [
+        scores_of(EXPERT_A, MODEL_A, patient_id="P0", session="S1", dice=0.2, hd95_mm=6.0),
+        scores_of(EXPERT_A, MODEL_A, patient_id="P0", session="S2", dice=0.0, status="missed"),
+        scores_of(EXPERT_A, MODEL_A, patient_id="P1", dice=0.7, hd95_mm=2.0),
+    ]
+    overlap = cross_evaluate(rows).cell("Expert A", "Model A")
+    assert overlap.mean == pytest.approx((0.1 + 0.7) / 2)
+    assert (overlap.n, overlap.n_defined, overlap.n_missed) == (2, 2, 1)
+    distance = cross_evaluate(rows, metric="hd95_mm")
+    assert distance.values["Expert A", "Model A"].to_dict() == {"P0": 6, "P1": 2}
+    assert distance.cell("Expert A", "Model A").worst_case_mean == pytest.approx((53 + 2) / 2)
+
+
+def four_readers(**changes: object) -> list[Scores]:
+    """Return two patients in which each model agrees better with its own expert."""
+    pairs = (
+        (EXPERT_A, EXPERT_B, 0.5),
+        (EXPERT_A, MODEL_A, 0.8),
+        (EXPERT_A, MODEL_B, 0.4),
+        (EXPERT_B, MODEL_A, 0.45),
+        (EXPERT_B, MODEL_B, 0.7),
+        (MODEL_A, MODEL_B, 0.6),
+    )
+    return [
+        scores_of(a, b, patient_id=patient, dice=dice + shift, hd95_mm=10 * (1 - dice), **changes)
+        for patient, shift in (("P0", 0.0), ("P1", 0.1))
+        for a, b, dice in pairs
+    ]
+
+
+def test_matrix_of_models_and_experts() -> None:
+    evaluation = cross_evaluate(four_readers())
+    matrix = evaluation.matrix()
+    assert matrix.index.tolist() == ["Model A", "Model B", "Expert A", "Expert B"]
+    assert matrix.columns.tolist() == ["Expert A", "Expert B"]
+    nan = math.nan
+    expected = [[0.85, 0.5], [0.45, 0.75], [nan, 0.55], [0.55, nan]]
+    np.testing.assert_allclose(matrix.to_numpy(), expected)
+    assert evaluation.matrix("n")["Expert A"]["Model A"] == 2
+    table = evaluation.to_table()
+    assert table.loc["Model A", "Expert A"] == "0.85 ± 0.07 (n 2)"
+    assert table.loc["Expert A", "Expert A"] == ""
+    assert evaluation.cell("Model A", "Model B").mean == pytest.approx(0.65)
+    with pytest.raises(InputError, match="cell number 'average'"):
+        evaluation.matrix("average")
+
+
+def test_experts_are_turned_around() -> None:
+    rows = [scores_of(EXPERT_A, EXPERT_B, sensitivity=0.3, precision=0.9, volume_difference_ml=1.0)]
+    sensitivity = cross_evaluate(rows, metric="sensitivity")
+    assert sensitivity.cell("Expert A", "Expert B").mean == 0.3
+    assert sensitivity.cell("Expert B", "Expert A").mean == 0.9
+    volume = cross_evaluate(rows, metric="volume_difference_ml")
+    assert volume.cell("Expert B", "Expert A").mean == -1
+    missed = [replace(FOUR[1], candidate=EXPERT_B)]
+    turned = cross_evaluate(missed).cell("Expert B", "Expert A")
+    assert (turned.n_missed, turned.n_false_alarm, turned.n_defined) == (0, 1, 0)
+
+
+def test_values_are_per_patient_and_summary_per_pair() -> None:
+    evaluation = cross_evaluate(four_readers())
+    assert evaluation.values.index.tolist() == ["P0", "P1"]
+    assert evaluation.values["Expert B", "Model A"].tolist() == pytest.approx([0.45, 0.55])
+    assert [reader.name for reader in evaluation.readers[:2]] == ["Expert A", "Expert B"]
+    summary = evaluation.summary().set_index(["reference", "candidate"])
+    assert len(summary) == 7  # six pairs, and the experts turned around
+    assert summary.loc[("Expert A", "Model B"), "mean"] == pytest.approx(0.45)
+    assert summary.loc[("Expert A", "Model B"), "n"] == 2
+
+
+def test_a_patient_without_one_model_counts_where_it_can() -> None:
+    rows = [row for row in four_readers() if (row.patient_id, row.candidate) != ("P1", MODEL_B)]
+    evaluation = cross_evaluate(rows)
+    assert evaluation.cell("Expert A", "Model A").n == 2
+    assert evaluation.cell("Expert A", "Model B").n == 1
+    assert (evaluation.interaction().n, evaluation.interaction().n_dropped) == (1, 1)
+
+
+def test_interaction_of_a_cohort() -> None:
+    found = cross_evaluate(four_readers()).interaction()
+    # 0.8 + 0.7 - 0.45 - 0.4 in both patients
+    assert found.per_patient.tolist() == pytest.approx([0.65, 0.65])
+    assert (found.experts, found.models) == (("Expert A", "Expert B"), ("Model A", "Model B"))
+    assert found.human_ceiling["Model A"].mean == pytest.approx(0.8 - 0.5)
+    assert found.human_ceiling["Model B"].mean == pytest.approx(0.7 - 0.5)
+    # distances are 10 (1 - Dice) here and turned, so that above 0 stays in favour
+    distance = cross_evaluate(four_readers(), metric="hd95_mm").interaction()
+    assert distance.per_patient.tolist() == pytest.approx([6.5, 6.5])
+
+
+def test_interaction_names_what_it_needs() -> None:
+    second = Reader("Model A2", "model", learned_from="Expert A")
+    more = [replace(row, candidate=second) for row in four_readers() if row.candidate == MODEL_A]
+    evaluation = cross_evaluate([*four_readers(), *more])
+    with pytest.raises(InputError, match=r"Model A2 \(from Expert A\); expected two, each learned"):
+        evaluation.interaction()
+    with pytest.raises(InputError, match="each learned from one of two"):
+        evaluation.interaction(("Model A", "Model A2"))
+    assert evaluation.interaction(("Model B", "Model A2")).models == ("Model B", "Model A2")
+    assert evaluation.interaction(("Model A2", "Model B")).experts == ("Expert A", "Expert B")
+    with pytest.raises(InputError, match="no better or worse"):
+        cross_evaluate(four_readers(), metric="volume_difference_ml").interaction()
+    partial = [row for row in four_readers() if row.reference == EXPERT_A]
+    with pytest.raises(InputError, match="no scores of reference 'Expert B'"):
+        cross_evaluate(partial).interaction()
+
+
+def test_a_patient_the_model_learned_from_is_refused() -> None:
+    rows = four_readers()
+    rows[2] = replace(rows[2], held_out=False)
+    with pytest.raises(
+        LeakageError,
+        match=r"patient P0: Model B had learned from this patient, .* fold that held the patient",
+    ):
+        cross_evaluate(rows)
+
+
+def test_leakage_is_found_from_prediction_to_matrix() -> None:
+    mask = mask_of([(1, 1, 1)])
+    case = case_of({EXPERT_A: mask, EXPERT_B: mask})
+    held_out, seen = (
+        prediction_of(MODEL_A, mask, trained_on=patients) for patients in (("001",), ("001", "017"))
+    )
+    assert cross_evaluate(score_case(case, [held_out])).cell("Expert A", "Model A").mean == 1
+    with pytest.raises(LeakageError, match=r"patient 017: Model A .* \(and 1 more scores\)"):
+        cross_evaluate(score_case(case, [seen]))
+
+
+@pytest.mark.parametrize(
+    ("rows", "metric", "message"),
+    [
+        pytest.param([], "dice", "no scores to compare", id="nothing"),
+        pytest.param(FOUR, "dize", "did you mean dice", id="misspelt"),
+        pytest.param(FOUR, "threshold", "metric 'threshold': expected one of", id="a setting"),
+        pytest.param([FOUR[0]] * 2, "dice", "patient P0: .* scored twice", id="twice"),
+        pytest.param(
+            [FOUR[0], replace(FOUR[1], threshold=0.4)],
+            "dice",
+            "threshold 0.5 and 0.4",
+            id="two thresholds",
+        ),
+        pytest.param(
+            [FOUR[0], replace(FOUR[1], version="1")], "dice", "version 0 and 1", id="two versions"
+        ),
+        pytest.param(
+            [FOUR[0], replace(FOUR[1], candidate=replace(MODEL_A, learned_from="Expert B"))],
+            "dice",
+            "patient P1: reader Model A is .*learned_from='Expert B'",
+            id="one name for two readers",
+        ),
+    ],
+)
+def test_bad_input_is_named(rows: list[Scores], metric: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        cross_evaluate(rows, metric=metric)
+
+
+def test_a_pair_that_was_not_scored_is_named() -> None:
+    with pytest.raises(InputError, match="reference 'Model A' and candidate 'Expert A'; there are"):
+        cross_evaluate(FOUR).cell("Model A", "Expert A")
+
+
+def test_better_and_worse_are_said_of_known_metrics() -> None:
+    known = {*FOUR[0].numbers(), "surface_dice"}
+    assert set(HIGHER_IS_BETTER) < known
+    assert higher_is_better("surface_dice_1.5mm") is True
+    assert higher_is_better("hd95_mm") is False
+    assert higher_is_better("volume_difference_ml") is None
+
+
+def trap(n_missed: int) -> CrossEvaluation:
+    """Return HD95 of six patients of whom the model misses the `n_missed` hardest altogether.
+
+    ::
+
+        reference  # . . . . . . . .      in patient n the model's voxel lies n + 1 steps away
+        patient 0  . # . . . . . . .
+        patient 5  . . . . . . # . .      the hardest
+    """
+    rows: list[Scores] = []
+    for n in range(6):
+        outline = mask_of([(n + 1, 0, 0)] if n < 6 - n_missed else [], (9, 2, 2))
+        case = case_of({EXPERT_A: mask_of([(0, 0, 0)], (9, 2, 2))}, patient_id=f"P{n}")
+        rows += score_case(case, [prediction_of(MODEL_A, outline, patient_id=f"P{n}")])
+    return cross_evaluate(rows, metric="hd95_mm")
+
+
+def test_missing_more_lesions_does_not_look_better() -> None:
+    cells = [trap(n_missed).cell("Expert A", "Model A") for n_missed in range(7)]
+    means = [cell.mean for cell in cells[:6]]
+    assert means == sorted(means, reverse=True)  # the trap: the mean alone gets better
+    worst = [cell.worst_case_mean for cell in cells]
+    assert all(less < more for less, more in itertools.pairwise(worst))
+    assert [cell.n_missed for cell in cells] == list(range(7))
+    assert [cell.n_defined for cell in cells] == [6, 5, 4, 3, 2, 1, 0]
+    assert str(cells[2]).endswith("(n 4 of 6, 2 missed)")
+    # all missed: nothing but the diagonal of 18 x 6 x 10 mm is left
+    assert cells[6].worst_case_mean == pytest.approx(math.sqrt(18**2 + 6**2 + 10**2))
+
+
+def test_missing_more_lesions_of_one_patient_does_not_look_better() -> None:
+    # three lesions of 2 voxels far apart; the model is one step off, and drops one after another
+    def outline(*starts: int) -> NDArray[np.bool_]:
+        return mask_of([(x + step, 1, 1) for x in starts for step in (0, 1)], (40, 3, 3))
+
+    case = case_of({EXPERT_A: outline(2, 18, 34)})
+    found: list[Scores] = []
+    for drawn in (outline(3, 19, 35), outline(3, 19), outline(3), outline()):
+        found += score_case(case, [prediction_of(MODEL_A, drawn)])
+    # corners end at 4.5 in the model's first lesion, at 19.5 and 35.5 in those dropped: 15 and 31
+    # steps of 2 mm. That end face is 9.5 of 3 * (19 + 4 * 5.83) mm2, 7.5 % of the reference
+    assert [row.hd95_mm for row in found[:3]] == pytest.approx([2, 2 * 15, 2 * 31])
+    assert math.isnan(found[3].hd95_mm)
+    assert [row.status for row in found] == ["both"] * 3 + ["missed"]
+    assert [row.missed_lesions for row in found] == [0, 1, 2, 3]
+    assert [row.extra_lesions for row in found] == [0, 0, 0, 0]
+    assert [row.fnv_ml for row in found] == pytest.approx([n * 2 * 0.03 for n in range(4)])

@@ -1,14 +1,17 @@
 /** The slice viewer: wires the page's events and the widget's state to the drawing. */
 
 import {
-  PLANES, PLANE_NAMES, arrange, centreOf, clamp, describePosition, fitScale, flatIndex, isInside,
-  keepInside, middleMm, panelAt, sideOf, stepSlices, toMm, voxelAt, zoomedCentre,
+  PLANES, PLANE_NAMES, arrange, centreOf, clamp, fitScale, keepInside, middleMm, panelAt, sideOf, toMm, voxelAt,
+  zoomedCentre,
 } from "./front/geometry.js";
-import { WINDOWS, fullWindow, halfToNumber, presetOf } from "./front/window.js";
+import { WINDOWS, fullWindow, presetOf } from "./front/window.js";
 import { storeOf } from "./front/store.js";
 import { Scene } from "./front/scene.js";
+import { Pictures } from "./front/pictures.js";
 import { drawOverlay } from "./front/overlay.js";
-import { buildChrome, el, fillLegend, swatch } from "./front/chrome.js";
+import { buildChrome, el, fillLegend } from "./front/chrome.js";
+import { fillReadout, hottestDepth, inWords, valuesAt } from "./front/readout.js";
+import { listenTo } from "./front/input.js";
 
 /** @typedef {import("./front/geometry.js").PlaneName} PlaneName */
 /** @typedef {import("./front/geometry.js").Vec3} Vec3 */
@@ -20,7 +23,7 @@ const TELL_EVERY_MS = 50;
 const SPEAK_AFTER_MS = 700;
 const MAX_ZOOM = 40;
 
-class SliceView {
+export class SliceView {
   /** @param {any} model @param {HTMLElement} host */
   constructor(model, host) {
     this.model = model;
@@ -35,10 +38,12 @@ class SliceView {
     this.views = /** @type {Partial<Record<PlaneName, View>>} */ ({});
     this.drawn = /** @type {Record<string, string>} */ ({});
     this.frame = 0;
+    this.size = "";
     this.timers = { tell: 0, speak: 0 };
     this.toldAt = 0;
-    this.scene = /** @type {Scene | null} */ (null);
-    this.wheelRest = 0;
+    this.scene = /** @type {Scene | Pictures | null} */ (null);
+    /** Stop waiting for the loss of the graphics context. */
+    this.unwatch = () => {};
     this.build(host);
     this.openScene();
     this.listen();
@@ -60,7 +65,7 @@ class SliceView {
     this.chrome = buildChrome({
       set: (/** @type {Record<string, any>} */ values) => this.set(values),
       preset: (/** @type {string} */ name) => this.usePreset(name),
-      toggleExact: () => this.set({ exact: !this.model.get("exact") }),
+      toggleExact: () => this.toggleExact(),
       reset: () => this.reset(),
       help: () => this.toggleHelp(),
     });
@@ -71,6 +76,7 @@ class SliceView {
       PLANE_NAMES.map((name) => [name, el("div", { class: "bv-caption", "data-testid": `caption-${name}` })]),
     );
     this.message = el("div", { class: "bv-message", role: "status", "data-testid": "message" });
+    this.notice = el("div", { class: "bv-notice", role: "status", "data-testid": "notice", hidden: true });
     this.stage = el(
       "div",
       {
@@ -82,7 +88,7 @@ class SliceView {
     // JupyterLab must not take the keys and clicks meant for the viewer
     this.root = el(
       "div", { class: "bv-root", "data-testid": "boneviz-viewer", "data-lm-suppress-shortcuts": "true" },
-      this.chrome.head, this.chrome.bar, this.stage, this.chrome.readout, this.chrome.spoken,
+      this.chrome.head, this.chrome.bar, this.stage, this.notice, this.chrome.readout, this.chrome.spoken,
     );
     host.append(this.root);
   }
@@ -91,34 +97,42 @@ class SliceView {
     try {
       this.scene = new Scene(this.image);
     } catch (error) {
-      fallback(this, /** @type {Error} */ (error).message);
+      return this.fallBack(/** @type {Error} */ (error).message);
     }
+    this.watchContext();
+  }
+
+  /** Go on with pictures made in Python, and say why. @param {string} reason */
+  fallBack(reason) {
+    this.unwatch();
+    this.scene?.dispose();
+    const canvas = el("canvas", { class: "bv-image", "data-testid": "slices", "aria-hidden": "true" });
+    this.image.replaceWith(canvas);
+    this.image = canvas;
+    this.scene = new Pictures(canvas, this.model, () => {
+      this.drawn = {};
+      this.refresh();
+    });
+    this.notice.textContent = `Pictures from Python, without WebGL2: ${reason}.`;
+    this.notice.hidden = false;
+    this.size = "";
+    this.serial = 0;
+    this.load();
+  }
+
+  watchContext() {
+    const onLost = () => {
+      // the context is gone for good: what it held cannot be freed any more
+      this.scene = null;
+      this.fallBack("the graphics context was lost (too many open viewers, or the GPU was reset)");
+    };
+    const canvas = this.image;
+    canvas.addEventListener("webglcontextlost", onLost);
+    this.unwatch = () => canvas.removeEventListener("webglcontextlost", onLost);
   }
 
   listen() {
-    const on = (/** @type {EventTarget} */ target, /** @type {string} */ type, /** @type {any} */ handler, /** @type {any} */ options) => {
-      target.addEventListener(type, handler, options);
-      this.undo.push(() => target.removeEventListener(type, handler, options));
-    };
-    const stage = this.stage;
-    on(stage, "wheel", (/** @type {WheelEvent} */ e) => this.onWheel(e), { passive: false });
-    on(stage, "pointerdown", (/** @type {PointerEvent} */ e) => this.onPointerDown(e));
-    on(stage, "pointermove", (/** @type {PointerEvent} */ e) => this.onPointerMove(e));
-    on(stage, "pointerup", () => (this.drag = null));
-    on(stage, "pointercancel", () => (this.drag = null));
-    on(stage, "dblclick", (/** @type {MouseEvent} */ e) => this.onDoubleClick(e));
-    on(stage, "contextmenu", (/** @type {Event} */ e) => (e.preventDefault(), e.stopPropagation()));
-    on(this.root, "keydown", (/** @type {KeyboardEvent} */ e) => this.onKey(e));
-    on(this.image, "webglcontextlost", (/** @type {Event} */ e) => {
-      e.preventDefault();
-      this.scene = null;
-      fallback(this, "the graphics context was lost (too many open viewers, or the GPU was reset)");
-    });
-    on(this.image, "webglcontextrestored", () => {
-      this.openScene();
-      this.serial = 0;
-      this.load();
-    });
+    this.undo.push(listenTo(this));
     this.undo.push(this.store.subscribe(() => this.load()));
     const onLook = () => this.refresh();
     const onCursor = () => {
@@ -143,6 +157,7 @@ class SliceView {
     clearTimeout(this.timers.tell);
     clearTimeout(this.timers.speak);
     for (const step of this.undo.splice(0)) step();
+    this.unwatch();
     this.scene?.dispose();
     this.scene = null;
     this.root.remove();
@@ -159,13 +174,14 @@ class SliceView {
       this.timers.tell = 0;
       this.serial = 0;
       delete this.root.dataset.drawn;
-      if (this.scene) this.say(`Loading ${Math.round((100 * load.received) / load.total)} %`);
+      this.chrome.patient.textContent = load.info.patient;
+      this.say(`Loading ${Math.round((100 * load.received) / load.total)} %`);
       return;
     }
     if (!this.scene || this.serial === load.info.serial) return;
     const tooLarge = Math.max(...Object.values(load.info.volumes).flatMap((volume) => volume.lattice.shape));
     if (tooLarge > this.scene.maxSize) {
-      return fallback(this, `a volume has ${tooLarge} voxels along one axis and this GPU takes ${this.scene.maxSize}`);
+      return this.fallBack(`a volume has ${tooLarge} voxels along one axis and this GPU takes ${this.scene.maxSize}`);
     }
     for (const [name, volume] of Object.entries(load.info.volumes)) {
       this.scene.upload(name, load.arrays[name], volume);
@@ -209,6 +225,16 @@ class SliceView {
     else this.refresh();
   }
 
+  toggleExact() {
+    this.set({ exact: !this.model.get("exact") });
+  }
+
+  /** Move level and width of the CT window, HU. @param {number} byLevel @param {number} byWidth */
+  changeWindow(byLevel, byWidth) {
+    const [level, width] = [this.model.get("level") + byLevel, this.model.get("width") + byWidth];
+    this.set({ level: Math.round(level), width: Math.max(1, Math.round(width)) });
+  }
+
   /** @param {string} name */
   toggleReader(name) {
     const shown = /** @type {string[]} */ (this.model.get("visible"));
@@ -248,41 +274,6 @@ class SliceView {
     }, wait);
   }
 
-  // ---- events ----
-
-  /** @param {MouseEvent} event @returns {[number, number]} */
-  place(event) {
-    const frame = this.image.getBoundingClientRect();
-    return [event.clientX - frame.left, event.clientY - frame.top];
-  }
-
-  /** @param {number} x @param {number} y */
-  panel(x, y) {
-    const boxes = Object.fromEntries(Object.entries(this.views).map(([name, view]) => [name, view.box]));
-    return panelAt(boxes, x, y);
-  }
-
-  /** @param {WheelEvent} event */
-  onWheel(event) {
-    const [x, y] = this.place(event);
-    const plane = this.panel(x, y);
-    if (!plane || !this.lattice || !this.chrome.helpBox.hidden) return;
-    event.preventDefault();
-    event.stopPropagation();
-    // with shift held, browsers turn the wheel sideways
-    const delta = event.deltaY || event.deltaX;
-    if (event.ctrlKey || event.shiftKey) {
-      return this.zoomBy(Math.exp(-clamp(delta, -200, 200) / 500), plane, x, y);
-    }
-    if (plane === "mip") return;
-    // a notch of a wheel is one slice; a touchpad's small steps add up to one
-    const step = event.deltaMode === 0 && Math.abs(delta) < 40 ? delta / 40 : Math.sign(delta);
-    this.wheelRest += step;
-    const slices = Math.trunc(this.wheelRest);
-    this.wheelRest -= slices;
-    if (slices) this.moveCursor(stepSlices(this.lattice, this.cursor, PLANES[plane].normal, -slices));
-  }
-
   /** @param {number} factor @param {PlaneName} plane @param {number} x @param {number} y */
   zoomBy(factor, plane, x, y) {
     const view = this.views[plane];
@@ -293,35 +284,23 @@ class SliceView {
     this.refresh();
   }
 
-  /** @param {PointerEvent} event */
-  onPointerDown(event) {
-    if (/** @type {HTMLElement} */ (event.target).closest(".bv-help")) return;
-    const [x, y] = this.place(event);
-    const plane = this.panel(x, y);
-    if (!plane || !this.lattice) return;
-    this.stage.focus({ preventScroll: true });
-    this.stage.setPointerCapture(event.pointerId);
-    event.preventDefault();
-    const kind = event.button !== 0 || event.shiftKey ? "pan" : event.altKey ? "window" : "cursor";
-    this.drag = { kind, plane, x, y };
-    if (kind === "cursor") this.pointAt(plane, x, y);
+  /** Put the crosshair under a pixel; in the projection, at the depth of the highest uptake there. @param {PlaneName} plane @param {number} x @param {number} y */
+  pointAt(plane, x, y) {
+    const view = this.views[plane];
+    if (!view) return;
+    const mm = toMm(plane, view, x, y, this.cursor);
+    if (plane === "mip") mm[1] = hottestDepth(/** @type {any} */ (this.store.load), mm);
+    this.moveCursor(mm);
   }
 
-  /** @param {PointerEvent} event */
-  onPointerMove(event) {
-    const [x, y] = this.place(event);
-    if (!this.drag) {
-      this.pointed = this.panel(x, y) ?? this.pointed;
-      return;
-    }
-    const { kind, plane } = this.drag;
-    const [dx, dy] = [x - this.drag.x, y - this.drag.y];
-    this.drag = { kind, plane, x, y };
-    if (kind === "cursor") return this.pointAt(plane, x, y);
-    if (kind === "window") {
-      const [level, width] = [this.model.get("level"), this.model.get("width")];
-      return this.set({ level: Math.round(level - dy * 2), width: Math.max(1, Math.round(width + dx * 4)) });
-    }
+  /** @param {number} x @param {number} y */
+  panel(x, y) {
+    const boxes = Object.fromEntries(Object.entries(this.views).map(([name, view]) => [name, view.box]));
+    return panelAt(boxes, x, y);
+  }
+
+  /** Move the views by pixels of one plane. @param {PlaneName} plane @param {number} dx @param {number} dy */
+  panBy(plane, dx, dy) {
     const view = this.views[plane];
     if (!view || plane === "mip") return;
     const { across, up } = PLANES[plane];
@@ -331,81 +310,16 @@ class SliceView {
     this.refresh();
   }
 
-  /** @param {MouseEvent} event */
-  onDoubleClick(event) {
-    const [x, y] = this.place(event);
-    const plane = this.panel(x, y);
-    if (!plane || !this.lattice) return;
-    this.pointAt(plane, x, y);
+  /** Centre all planes at the crosshair. */
+  centreHere() {
     this.centre = /** @type {Vec3} */ ([...this.cursor]);
     this.refresh();
   }
 
-  /** Put the crosshair under a pixel; in the projection, at the depth of the highest uptake there. @param {PlaneName} plane @param {number} x @param {number} y */
-  pointAt(plane, x, y) {
-    const view = this.views[plane];
-    if (!view) return;
-    const mm = toMm(plane, view, x, y, this.cursor);
-    if (plane === "mip") mm[1] = this.hottestDepth(mm);
-    this.moveCursor(mm);
-  }
-
-  /** @param {Vec3} mm */
-  hottestDepth(mm) {
-    const { arrays, info } = /** @type {import("./front/store.js").Load} */ (this.store.load);
-    const lattice = info.volumes.pet.lattice;
-    const values = halves(arrays.pet);
-    const voxel = voxelAt(lattice, mm);
-    let best = -Infinity;
-    let depth = mm[1];
-    for (let j = 0; j < lattice.shape[1]; j++) {
-      voxel[1] = j;
-      const suv = halfToNumber(values[flatIndex(lattice, voxel)]);
-      if (suv > best) [best, depth] = [suv, centreOf(lattice, voxel)[1]];
-    }
-    return depth;
-  }
-
-  /** @param {KeyboardEvent} event */
-  onKey(event) {
-    const target = /** @type {HTMLElement} */ (event.target);
-    event.stopPropagation();
-    if (event.key === "Escape" && !this.chrome.helpBox.hidden) return this.toggleHelp();
-    if (target.closest("input, select") || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (target.closest("button") && (event.key === " " || event.key === "Enter")) return;
-    if (!this.lattice) return;
-    const plane = PLANES[this.pointed];
-    const move = (/** @type {number} */ axis, /** @type {number} */ slices) =>
-      this.moveCursor(stepSlices(/** @type {any} */ (this.lattice), this.cursor, axis, slices));
-    const box = this.views[this.pointed]?.box;
-    const zoom = (/** @type {number} */ factor) => box && this.zoomBy(factor, this.pointed, box.x + box.width / 2, box.y + box.height / 2);
-    /** @type {Record<string, () => void>} */
-    const keys = {
-      ArrowLeft: () => move(plane.across, 1),
-      ArrowRight: () => move(plane.across, -1),
-      ArrowUp: () => move(plane.up, 1),
-      ArrowDown: () => move(plane.up, -1),
-      PageUp: () => move(plane.normal, 1),
-      PageDown: () => move(plane.normal, -1),
-      "+": () => zoom(1.25),
-      "=": () => zoom(1.25),
-      "-": () => zoom(0.8),
-      c: () => this.set({ mode: "ct" }),
-      p: () => this.set({ mode: "pet" }),
-      f: () => this.set({ mode: "fused" }),
-      x: () => this.set({ exact: !this.model.get("exact") }),
-      m: () => {
-        this.alone = this.alone ? null : this.pointed;
-        this.refresh();
-      },
-      r: () => this.reset(),
-      "?": () => this.toggleHelp(),
-    };
-    const reader = this.info?.readers[Number(event.key) - 1];
-    const action = reader ? () => this.toggleReader(reader.name) : keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
-    if (!action) return;
-    event.preventDefault();
-    action();
+  /** The plane under the pointer alone, or all four. */
+  toggleAlone() {
+    this.alone = this.alone ? null : this.pointed;
+    this.refresh();
   }
 
   // ---- drawing ----
@@ -465,8 +379,9 @@ class SliceView {
   /** @param {number} width @param {number} height @param {number} ratio */
   resize(width, height, ratio) {
     const [w, h] = [Math.round(width * ratio), Math.round(height * ratio)];
-    if (this.image.width === w && this.image.height === h && this.boxes === this.alone) return;
-    this.boxes = this.alone;
+    const size = `${w} ${h} ${this.alone}`;
+    if (this.size === size) return;
+    this.size = size;
     this.stage.style.height = `${height}px`;
     this.drawn = {};
     for (const canvas of [this.image, this.layer]) {
@@ -509,39 +424,13 @@ class SliceView {
   }
 
   showReadout() {
-    const load = /** @type {import("./front/store.js").Load} */ (this.store.load);
-    const { volumes, readers } = load.info;
-    const valueOf = (/** @type {string} */ name) => {
-      const { lattice } = volumes[name];
-      if (!isInside(lattice, this.cursor)) return null;
-      return halves(load.arrays[name])[flatIndex(lattice, voxelAt(lattice, this.cursor))];
-    };
-    const [hu, suv] = [valueOf("ct"), valueOf("pet")];
-    const bits = load.arrays.bits[flatIndex(volumes.bits.lattice, voxelAt(volumes.bits.lattice, this.cursor))];
-    const yes = readers.filter((_, i) => (bits >> i) & 1);
-    const { cells, spoken } = this.chrome;
-    cells.position.textContent = describePosition(this.cursor);
-    cells.hu.textContent = hu === null ? "\u2013" : String(Math.round(halfToNumber(hu)));
-    cells.suv.textContent = suv === null ? "\u2013" : halfToNumber(suv).toFixed(2);
-    cells.yes.replaceChildren(
-      ...(yes.length ? yes.map((reader) => el("span", { class: "bv-mark" }, swatch(reader), reader.name)) : ["nobody"]),
-    );
+    const found = valuesAt(/** @type {import("./front/store.js").Load} */ (this.store.load), this.cursor);
+    fillReadout(this.chrome.cells, found);
     clearTimeout(this.timers.speak);
     this.timers.speak = window.setTimeout(() => {
-      const names = yes.map((reader) => reader.name).join(", ") || "nobody";
-      spoken.textContent = `${cells.position.textContent} mm, ${cells.hu.textContent} HU, SUV ${cells.suv.textContent}, marked by ${names}`;
+      this.chrome.spoken.textContent = inWords(found);
     }, SPEAK_AFTER_MS);
   }
-}
-
-/** @param {Uint8Array} bytes */
-function halves(bytes) {
-  return new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2);
-}
-
-/** Say why nothing can be drawn with WebGL2. @param {SliceView} view @param {string} reason */
-function fallback(view, reason) {
-  view.say(`The slices cannot be drawn: ${reason}.`);
 }
 
 export default {

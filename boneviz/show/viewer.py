@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 
 from boneviz.case import Case
 from boneviz.errors import GridError, InputError
+from boneviz.harmonise import harmonise
 from boneviz.palette import ReaderStyle
-from boneviz.picture import Display
+from boneviz.picture import Display, fused_slice, png_of
 from boneviz.volume import Grid
 
 __all__ = ["COLOUR_MAPS", "MAX_READERS", "SliceViewer"]
@@ -44,8 +45,11 @@ MODULES = (
     "front/window.js",
     "front/store.js",
     "front/scene.js",
+    "front/pictures.js",
     "front/overlay.js",
     "front/chrome.js",
+    "front/readout.js",
+    "front/input.js",
     "viewer.js",
 )
 
@@ -98,6 +102,7 @@ class SliceViewer(anywidget.AnyWidget):
         super().__init__(_key=uuid.uuid4().hex, **traits)
         looks = ("level", "width", "suv_min", "suv_max", "opacity", "mode", "colour_map", "exact")
         self.defaults = {name: getattr(self, name) for name in looks}
+        self._shown: tuple[Case, tuple[ReaderStyle, ...]] | None = None
         self._pieces: tuple[_Piece, ...] = ()
         self._packers = ThreadPoolExecutor(2, thread_name_prefix="boneviz-viewer")
         self.on_msg(self._answer)
@@ -127,7 +132,8 @@ class SliceViewer(anywidget.AnyWidget):
         Raises
         ------
         GridError
-            A grid is oblique or not RAS, or a mask is not on the CT's grid.
+            A grid is oblique or not RAS (`straighten` makes it so), or a mask is not on the
+            CT's grid.
         InputError
             More than eight readers, a reader twice, or one without a mask.
         """
@@ -147,6 +153,7 @@ class SliceViewer(anywidget.AnyWidget):
         }
         serial = self.serial + 1
         self._forget()
+        self._shown = (case, tuple(styles))
         self._pieces = tuple(
             _Piece(serial, name, start, self._packers.submit(_pack, array, start, stop))
             for name, (array, _) in arrays.items()
@@ -188,11 +195,18 @@ class SliceViewer(anywidget.AnyWidget):
         for piece in self._pieces:
             piece.packed.cancel()
         self._pieces = ()
+        self._shown = None
 
     def _answer(self, _: object, content: dict[str, Any], __: object) -> None:
-        """Send the case that a page asks for; a page that asks for an earlier one asks again."""
-        if content.get("kind") != "want" or content.get("serial") != self.serial:
+        """Send what a page asks for; one that asks about an earlier case will ask again."""
+        if content.get("serial") != self.serial:
             return
+        if content.get("kind") == "want":
+            self._send_pieces()
+        if content.get("kind") == "picture":
+            self._send_picture(content)
+
+    def _send_pieces(self) -> None:
         for piece in self._pieces:
             self.send(
                 {
@@ -203,6 +217,31 @@ class SliceViewer(anywidget.AnyWidget):
                 },
                 buffers=[piece.packed.result()],
             )
+
+    def _send_picture(self, wish: dict[str, Any]) -> None:
+        """Send one slice as a picture, to a page without WebGL2."""
+        if self._shown is None:
+            return
+        case, styles = self._shown
+        if not case.on_one_grid:
+            case = harmonise(case)
+            self._shown = (case, styles)
+        look = wish["look"]
+        picture = fused_slice(
+            case,
+            wish["plane"],
+            wish["position_mm"],
+            styles=[style for style in styles if style.reader.name in wish["visible"]],
+            display=Display(
+                level_hu=look["level"],
+                width_hu=look["width"],
+                suv_max=look["suvMax"],
+                opacity={"ct": 0.0, "fused": look["opacity"], "pet": 1.0}[look["mode"]],
+                mm_per_pixel=wish["mm_per_pixel"],
+            ),
+        )
+        answer = {name: wish[name] for name in ("kind", "serial", "plane", "key")}
+        self.send(answer, buffers=[png_of(picture)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +318,7 @@ def _require_straight(case: Case, what: str, grid: Grid) -> None:
     if not grid.is_straight or grid.orientation != "RAS":
         raise GridError(
             f"patient {case.case_id}: {what} grid is {grid.describe()}, expected straight axes "
-            "in RAS order; call harmonise() first"
+            "in RAS order; call straighten() or harmonise() first"
         )
 
 

@@ -40,6 +40,7 @@ def notebook(lab: Lab, browser: Browser) -> Iterator[Callable[..., NotebookPage]
         ratio: float = 1,
         dark: bool = False,
         wait: float = 120,
+        init_script: str = "",
     ) -> NotebookPage:
         if path is None:
             name = write_notebook(lab.notebooks, cells)
@@ -48,6 +49,8 @@ def notebook(lab: Lab, browser: Browser) -> Iterator[Callable[..., NotebookPage]
         context = browser.new_context(
             viewport={"width": width, "height": height}, device_scale_factor=ratio
         )
+        if init_script:
+            context.add_init_script(init_script)
         page = NotebookPage(lab, context.new_page(), dark=dark)
         opened.append(page)
         page.open(name)

@@ -8,7 +8,8 @@ Fixtures (in ``tests/browser/conftest.py``, for every test below ``tests/browser
 ``notebook``
     ``notebook(cells)`` writes the cells into a notebook, opens it in a fresh page, runs all of it
     and returns a `NotebookPage`. Keywords: ``width``, ``height`` (of the window, CSS pixels),
-    ``ratio`` (device pixels per CSS pixel), ``dark``, ``wait`` (seconds; 0: do not wait for cells).
+    ``ratio`` (device pixels per CSS pixel), ``dark``, ``wait`` (seconds; 0: do not wait for cells),
+    ``init_script`` (JavaScript that runs in the page before anything else).
     ``notebook(path=Path("notebooks/01_explore.ipynb"))`` opens a copy of a notebook file.
     At the end of the test its kernel stops, and the test fails if the page had asked for
     anything beyond loopback or had logged an error (`NotebookPage.assert_clean`).
@@ -32,6 +33,7 @@ Without a browser the tests fail with the reason; they do not skip.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -168,10 +170,8 @@ class Lab:
     def stop(self) -> None:
         """Shut the kernels down, end the server and delete its folder."""
         if self.process.poll() is None:
-            try:
+            with contextlib.suppress(OSError):
                 self.stop_kernels()
-            except OSError:
-                pass
             self.process.send_signal(signal.SIGTERM)
             try:
                 self.process.wait(20)
@@ -231,8 +231,9 @@ class NotebookPage:
         page.evaluate(
             """async (dark) => {
               const app = window.jupyterapp;
+              const theme = 'JupyterLab Dark';
               await app.restored;
-              if (dark) await app.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'});
+              if (dark) await app.commands.execute('apputils:change-theme', {theme});
               if (!app.shell.leftCollapsed) app.shell.collapseLeft();
               app.shell.collapseRight();
             }""",
@@ -246,7 +247,9 @@ class NotebookPage:
 
     def run_all(self, *, wait: float = 120) -> None:
         """Run all cells and wait until the kernel is done; raise where a cell raised."""
-        self.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
+        self.page.evaluate(
+            "() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }"
+        )
         if wait:
             self.wait_idle(wait)
 
@@ -278,14 +281,17 @@ class NotebookPage:
         """Run code in the notebook's kernel, without a cell, and return what it printed."""
         answer = self.page.evaluate(
             """async ([code, seconds]) => {
-              const kernel = window.jupyterapp.shell.currentWidget.context.sessionContext.session.kernel;
+              const {sessionContext} = window.jupyterapp.shell.currentWidget.context;
+              const {kernel} = sessionContext.session;
               const future = kernel.requestExecute({code, store_history: false});
               let text = '', error = '';
               future.onIOPub = (m) => {
                 if (m.header.msg_type === 'stream') text += m.content.text;
                 if (m.header.msg_type === 'error') error = m.content.traceback.join('\\n');
               };
-              const late = new Promise((_, no) => setTimeout(() => no(new Error('too slow')), seconds * 1000));
+              const late = new Promise((_, no) => {
+                setTimeout(() => no(new Error('the kernel is too slow')), seconds * 1000);
+              });
               await Promise.race([future.done, late]);
               return {text, error};
             }""",
@@ -299,7 +305,9 @@ class NotebookPage:
         """Return the nth slice viewer of the page."""
         return self.page.locator('[data-testid="boneviz-viewer"]').nth(nth)
 
-    def wait_drawn(self, nth: int = 0, *, serial: int | None = None, seconds: float = 60) -> Locator:
+    def wait_drawn(
+        self, nth: int = 0, *, serial: int | None = None, seconds: float = 60
+    ) -> Locator:
         """Wait until the nth viewer has drawn (the case of that number) and return it."""
         mark = f'="{serial}"' if serial is not None else ""
         self.page.wait_for_function(

@@ -124,13 +124,16 @@ function colourBar(pen, box, { suvMin, suvMax, colourMap }) {
   pen.font = "11px system-ui, sans-serif";
   pen.textAlign = "right";
   pen.textBaseline = "middle";
-  for (const value of ticks(suvMin, suvMax, 4)) {
-    const at = y + height * (1 - (value - suvMin) / (suvMax - suvMin));
-    pen.beginPath();
+  const marks = ticks(suvMin, suvMax, 4).map((value) => ({
+    value, at: y + height * (1 - (value - suvMin) / (suvMax - suvMin)),
+  }));
+  pen.beginPath();
+  for (const { at } of marks) {
     pen.moveTo(x - 4, at);
     pen.lineTo(x, at);
-    pen.stroke();
-    print(pen, String(value), x - 7, at);
   }
-  print(pen, "SUVbw", x + width, y - 11);
+  pen.stroke();
+  for (const { value, at } of marks) print(pen, String(value), x - 7, at);
+  pen.textAlign = "center";
+  print(pen, "SUVbw", x + width / 2, y - 15);
 }

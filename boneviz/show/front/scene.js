@@ -313,11 +313,11 @@ export class Scene {
     gl.uniform1i(this.at("uColours"), 3);
   }
 
-  /** Paint everything near black. */
+  /** Paint everything in the colour of the lines between panels. */
   clear() {
     const gl = this.gl;
     gl.disable(gl.SCISSOR_TEST);
-    gl.clearColor(0.0, 0.0, 0.0, 1);
+    gl.clearColor(0.15, 0.17, 0.19, 1);
     gl.clear(gl.COLOR_BUFFER_BIT);
   }
 
@@ -375,7 +375,7 @@ export class Scene {
     gl.uniform1ui(this.at("uDashed"), mask((r) => r.dashed));
     const padded = Array.from({ length: MAX_READERS }, (_, i) => readers[i]);
     gl.uniform3fv(this.at("uReaderColour"), padded.flatMap((r) => (r ? parseHex(r.colour).map((c) => c / 255) : [0, 0, 0])));
-    const lineWidth = 1.6 * ratio;
+    const lineWidth = 1.8 * ratio;
     const lane = lanes(readers);
     gl.uniform1fv(this.at("uLane"), padded.map((r, i) => (r ? lane[i] * lineWidth : 0)));
     gl.uniform1fv(this.at("uDashShift"), padded.map((_, i) => (i % 2) * 0.5));

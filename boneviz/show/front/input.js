@@ -1,0 +1,148 @@
+/** Mouse, touch and keyboard: which event does what to the view. */
+
+import { PLANES, clamp, stepSlices } from "./geometry.js";
+
+/** @typedef {import("../viewer.js").SliceView} SliceView */
+/** @typedef {import("./geometry.js").PlaneName} PlaneName */
+
+/**
+ * Whole slices that a wheel event moves by: a notch is one slice, a touchpad's small steps add up.
+ *
+ * @param {number} rest what earlier events left over
+ * @param {number} delta
+ * @param {number} mode 0 pixels, 1 lines, 2 pages
+ * @returns {{slices: number, rest: number}}
+ */
+export function wheelSlices(rest, delta, mode) {
+  const step = mode === 0 && Math.abs(delta) < 40 ? delta / 40 : Math.sign(delta);
+  // a turn of direction starts anew
+  const sum = (Math.sign(rest) === -Math.sign(step) ? 0 : rest) + step;
+  const slices = Math.trunc(sum + Math.sign(sum) * 1e-9);
+  return { slices, rest: sum - slices };
+}
+
+/** What a drag does. @param {{button: number, shiftKey: boolean, altKey: boolean}} event @returns {"pan" | "window" | "cursor"} */
+export function dragKind({ button, shiftKey, altKey }) {
+  if (button !== 0 || shiftKey) return "pan";
+  return altKey ? "window" : "cursor";
+}
+
+/** Listen to the page for a view; the result stops it. @param {SliceView} view @returns {() => void} */
+export function listenTo(view) {
+  const stop = new AbortController();
+  const on = (/** @type {EventTarget} */ target, /** @type {string} */ type, /** @type {(event: any) => void} */ handler) =>
+    target.addEventListener(type, handler, { signal: stop.signal, passive: false });
+  const { stage, root } = view;
+  /** @type {{kind: string, plane: PlaneName, x: number, y: number} | null} */
+  let drag = null;
+  let rest = 0;
+
+  const place = (/** @type {MouseEvent} */ event) => {
+    const frame = stage.getBoundingClientRect();
+    const [x, y] = [event.clientX - frame.left, event.clientY - frame.top];
+    return { x, y, plane: view.lattice ? view.panel(x, y) : null };
+  };
+
+  on(stage, "wheel", (/** @type {WheelEvent} */ event) => {
+    const { x, y, plane } = place(event);
+    if (!plane || !view.lattice || !view.chrome.helpBox.hidden) return;
+    event.preventDefault();
+    event.stopPropagation();
+    // with shift held, browsers turn the wheel sideways
+    const delta = event.deltaY || event.deltaX;
+    if (event.ctrlKey || event.shiftKey) {
+      view.zoomBy(Math.exp(-clamp(delta, -200, 200) / 500), plane, x, y);
+    } else if (plane !== "mip") {
+      const moved = wheelSlices(rest, delta, event.deltaMode);
+      rest = moved.rest;
+      if (moved.slices) view.moveCursor(stepSlices(view.lattice, view.cursor, PLANES[plane].normal, -moved.slices));
+    }
+  });
+
+  on(stage, "pointerdown", (/** @type {PointerEvent} */ event) => {
+    if (/** @type {HTMLElement} */ (event.target).closest(".bv-help")) return;
+    const { x, y, plane } = place(event);
+    if (!plane) return;
+    stage.focus({ preventScroll: true });
+    stage.setPointerCapture(event.pointerId);
+    event.preventDefault();
+    drag = { kind: dragKind(event), plane, x, y };
+    view.pointed = plane;
+    if (drag.kind === "cursor") view.pointAt(plane, x, y);
+  });
+
+  on(stage, "pointermove", (/** @type {PointerEvent} */ event) => {
+    const { x, y, plane } = place(event);
+    if (!drag) {
+      view.pointed = plane ?? view.pointed;
+      return;
+    }
+    const [dx, dy] = [x - drag.x, y - drag.y];
+    drag = { ...drag, x, y };
+    if (drag.kind === "cursor") view.pointAt(drag.plane, x, y);
+    else if (drag.kind === "pan") view.panBy(drag.plane, dx, dy);
+    else view.changeWindow(-2 * dy, 4 * dx);
+  });
+
+  for (const type of ["pointerup", "pointercancel", "lostpointercapture"]) on(stage, type, () => (drag = null));
+
+  on(stage, "dblclick", (event) => {
+    const { x, y, plane } = place(event);
+    if (!plane) return;
+    view.pointAt(plane, x, y);
+    view.centreHere();
+  });
+
+  on(stage, "contextmenu", (event) => {
+    event.preventDefault();
+    event.stopPropagation();
+  });
+
+  on(root, "keydown", (/** @type {KeyboardEvent} */ event) => {
+    event.stopPropagation();
+    const target = /** @type {HTMLElement} */ (event.target);
+    if (event.key === "Escape" && !view.chrome.helpBox.hidden) return view.toggleHelp();
+    if (target.closest("input, select") || event.ctrlKey || event.metaKey || event.altKey) return;
+    const action = actionOf(view, event.key);
+    if (!action) return;
+    event.preventDefault();
+    action();
+  });
+
+  return () => stop.abort();
+}
+
+/** @param {SliceView} view @param {string} key @returns {(() => void) | undefined} */
+function actionOf(view, key) {
+  const { lattice, pointed } = view;
+  if (!lattice) return undefined;
+  const { across, up, normal } = PLANES[pointed];
+  const move = (/** @type {number} */ axis, /** @type {number} */ slices) => () =>
+    view.moveCursor(stepSlices(lattice, view.cursor, axis, slices));
+  const zoom = (/** @type {number} */ factor) => () => {
+    const box = view.views[pointed]?.box;
+    if (box) view.zoomBy(factor, pointed, box.x + box.width / 2, box.y + box.height / 2);
+  };
+  const reader = view.info?.readers[Number(key) - 1];
+  if (reader) return () => view.toggleReader(reader.name);
+  /** @type {Record<string, () => void>} */
+  const actions = {
+    ArrowLeft: move(across, 1),
+    ArrowRight: move(across, -1),
+    ArrowUp: move(up, 1),
+    ArrowDown: move(up, -1),
+    PageUp: move(normal, 1),
+    PageDown: move(normal, -1),
+    "+": zoom(1.25),
+    "=": zoom(1.25),
+    "-": zoom(0.8),
+    c: () => view.set({ mode: "ct" }),
+    p: () => view.set({ mode: "pet" }),
+    f: () => view.set({ mode: "fused" }),
+    x: () => view.toggleExact(),
+    m: () => view.toggleAlone(),
+    r: () => view.reset(),
+    "?": () => view.toggleHelp(),
+  };
+  return actions[key.length === 1 ? key.toLowerCase() : key];
+}

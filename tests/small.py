@@ -25,6 +25,7 @@ MODEL_B = Reader("Model B", "model", "high-specificity", learned_from="Expert B"
 #: one millimetre sizes that differ on every axis, so that a swapped axis shows
 STRAIGHT = Grid.straight((5, 4, 3), (2, 3, 4), (10, -20, 30))
 
+
 def tiny_config(**changes: Any) -> TrainConfig:
     """Return the settings of a fit of a few seconds, torch being loaded only here."""
     from boneviz.network import NetConfig

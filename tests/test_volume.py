@@ -27,16 +27,12 @@ class GridCase:
 
 GRIDS = (
     # 2 * 3 * 4 = 24 mm3 = 0.024 mL
-    GridCase(
-        "straight", affine_of((2, 0, 0), (0, 3, 0), (0, 0, 4)), (2, 3, 4), 0.024, "RAS", True
-    ),
+    GridCase("straight", affine_of((2, 0, 0), (0, 3, 0), (0, 0, 4)), (2, 3, 4), 0.024, "RAS", True),
     GridCase(
         "flipped", affine_of((-2, 0, 0), (0, -3, 0), (0, 0, 4)), (2, 3, 4), 0.024, "LPS", True
     ),
     # the first array axis runs to the front, the second to the head, the third to the right
-    GridCase(
-        "permuted", affine_of((0, 2, 0), (0, 0, 3), (4, 0, 0)), (2, 3, 4), 0.024, "ASR", True
-    ),
+    GridCase("permuted", affine_of((0, 2, 0), (0, 0, 3), (4, 0, 0)), (2, 3, 4), 0.024, "ASR", True),
     # 5 * 1.5 * 0.5 = 3.75 mm3
     GridCase(
         "permuted and flipped",
@@ -47,9 +43,7 @@ GRIDS = (
         True,
     ),
     # cos 0.8, sin 0.6: 5 * (0.8, 0.6) and 10 * (-0.6, 0.8); 5 * 10 * 2 = 100 mm3
-    GridCase(
-        "oblique", affine_of((4, 3, 0), (-6, 8, 0), (0, 0, 2)), (5, 10, 2), 0.1, "RAS", False
-    ),
+    GridCase("oblique", affine_of((4, 3, 0), (-6, 8, 0), (0, 0, 2)), (5, 10, 2), 0.1, "RAS", False),
     # gantry tilt: |(0, 3, 4)| = 5, but the voxel's volume stays base times height, 2 * 3 * 4
     GridCase("sheared", affine_of((2, 0, 0), (0, 3, 0), (0, 3, 4)), (2, 3, 5), 0.024, "RAS", False),
 )

@@ -229,7 +229,20 @@ def _compare(options: argparse.Namespace) -> None:
 
     cohort = Cohort.open(options.cohort)
     scores = score_cohort(cohort, predictions=options.predictions, progress=not options.quiet)
-    print(cross_evaluate(scores, metric=options.metric).in_words())
+    evaluation = cross_evaluate(scores, metric=options.metric)
+    print(f"{options.metric}, candidates down, reference across, mean ± SD over patients\n")
+    print(evaluation.to_table().to_string())
+    numbers = ["mean", "sd", "mean_plus_sd", "mean_minus_sd", "median", "n", "n_defined"]
+    numbers += ["n_missed", "n_false_alarm", "worst_case_mean"]
+    summary = evaluation.summary().set_index(["candidate", "reference"])[numbers]
+    print(f"\n{summary.round(3).to_string()}")
+    by_patient = evaluation.values.set_axis(
+        [f"{candidate} / {reference}" for reference, candidate in evaluation.values.columns],
+        axis="columns",
+    )
+    print(f"\nby patient, candidate / reference\n{by_patient.round(3).to_string()}")
+    if len(evaluation.models) == len(evaluation.experts) == 2:
+        print(f"\n{evaluation.interaction().words}")
 
 
 def _report(options: argparse.Namespace) -> None:

@@ -234,9 +234,7 @@ def find_lesions(voxels: Voxels) -> Lesions:
         (np.ones(run.size, dtype=np.int8), (run, neighbour)), shape=(start.size, start.size)
     )
     _, component = csgraph.connected_components(graph, directed=False)
-    _, first_run, of_run = np.unique(component, return_index=True, return_inverse=True)
-    rank = np.argsort(np.argsort(first_run))
-    label = rank[of_run][run_of_voxel].astype(np.int32)
+    label = component[run_of_voxel].astype(np.int32)
     return Lesions(label, np.bincount(label).astype(np.int64))
 
 

@@ -197,7 +197,8 @@ def has_prediction(folder: str | Path, ref: CaseRef, *, checkpoint_id: str) -> b
         record = json.loads(_record_path(path).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return False
-    return path.is_file() and record.get("checkpoint_id") == checkpoint_id
+    same = isinstance(record, dict) and record.get("checkpoint_id") == checkpoint_id
+    return path.is_file() and same
 
 
 def read_prediction(folder: str | Path, ref: CaseRef) -> Prediction:
@@ -211,6 +212,12 @@ def read_prediction(folder: str | Path, ref: CaseRef) -> Prediction:
     path = _prediction_path(Path(folder), ref.patient_id, ref.session)
     try:
         record = json.loads(_record_path(path).read_text(encoding="utf-8"))
+        found = (str(record["patient_id"]), str(record["session"]))
+        if found != (ref.patient_id, ref.session):
+            raise CohortError(
+                f"{_record_path(path)}: a prediction for patient {' '.join(found).strip()}, "
+                f"expected {ref.case_id}; a file was renamed, run `boneviz predict` again"
+            )
         reader = Reader(**record["reader"])
         fold, checkpoint_id = int(record["fold"]), str(record["checkpoint_id"])
         trained_on = frozenset(str(p) for p in record["trained_on"])
@@ -218,6 +225,8 @@ def read_prediction(folder: str | Path, ref: CaseRef) -> Prediction:
         raise CohortError(
             f"patient {ref.case_id}: no prediction in {folder}; run `boneviz predict` first"
         ) from error
+    except CohortError:
+        raise
     except (ValueError, KeyError, TypeError, InputError) as error:
         raise CohortError(
             f"{_record_path(path)}: not a prediction's record ({error}); "

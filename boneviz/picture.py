@@ -20,7 +20,7 @@ from boneviz.case import Case
 from boneviz.errors import GridError
 from boneviz.palette import HOT_IRON, ReaderStyle
 
-__all__ = ["LETTERS", "Display", "Plane", "fused_slice", "png_of"]
+__all__ = ["LETTERS", "Display", "Plane", "disputed_mm", "fused_slice", "png_of"]
 
 Plane = Literal["axial", "coronal", "sagittal"]
 
@@ -49,6 +49,7 @@ class Display:
     suv_max : SUVbw shown white; from 0
     opacity : of PET over CT, 0 to 1, scaled by the uptake itself so that cold tissue stays clear
     mm_per_pixel : of the picture
+    window_mm : side of a square about the position; the whole slice by default
     """
 
     level_hu: float = 400.0
@@ -56,6 +57,7 @@ class Display:
     suv_max: float = 8.0
     opacity: float = 0.6
     mm_per_pixel: float = 1.0
+    window_mm: float | None = None
 
 
 def fused_slice(
@@ -116,7 +118,38 @@ def fused_slice(
     for style in styles:
         if style.reader in case.masks:
             _contour(draw, cut(case.masks[style.reader].array), scale, style)
+    if display.window_mm is not None:
+        at = grid.to_index(position_mm)
+        x, y = (
+            (grid.shape[axis] - 1 - at[axis] if flip else at[axis]) + 0.5
+            for axis, flip in ((across, flip_across), (down, flip_down))
+        )
+        left, top = round(x * scale[0]), round(y * scale[1])
+        half = round(display.window_mm / display.mm_per_pixel / 2)
+        # beyond the field of view the picture stays black
+        image = image.crop((left - half, top - half, left + half, top + half))
     return np.asarray(image)
+
+
+def disputed_mm(case: Case) -> tuple[float, float, float]:
+    """Return a voxel on which readers differ, in the slice where they differ most.
+
+    Without a dispute the middle of what is outlined, without outlines the middle of the CT.
+    """
+    masks = [mask.array for mask in case.masks.values()]
+    votes = np.zeros(case.ct.grid.shape, dtype=np.int16)
+    for mask in masks:
+        votes += mask
+    disputed = (votes > 0) & (votes < len(masks))
+    where = disputed if disputed.any() else votes > 0
+    if not where.any():
+        middle = case.ct.grid.corners_mm().mean(axis=0)
+        return float(middle[0]), float(middle[1]), float(middle[2])
+    z = int(where.sum(axis=(0, 1)).argmax())
+    on_slice = np.argwhere(where[:, :, z])
+    nearest = on_slice[np.abs(on_slice - on_slice.mean(axis=0)).sum(axis=1).argmin()]
+    x_mm, y_mm, z_mm = case.ct.grid.to_mm((*nearest, z))
+    return float(x_mm), float(y_mm), float(z_mm)
 
 
 def png_of(picture: NDArray[np.uint8]) -> bytes:

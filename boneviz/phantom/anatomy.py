@@ -173,7 +173,11 @@ def _paint_muscles(anatomy: Anatomy, body: Body) -> None:
         surface = np.maximum(surface, space.distance(anatomy.sheath, reach_mm=30))
     plane = np.clip(1 - (second - nearest) / np.float32(2.4), 0, 1) * np.float32(0.75)
     share = body.inside(surface) * (1 - plane)
-    body.ct += share * (MUSCLE_HU + 3 * body.texture - body.ct)
+    # a little fat between the fibres
+    grain = (
+        MUSCLE_HU + 3 * body.texture - 26 * np.maximum(body.texture + 0.4 * body.coarse - 1.4, 0)
+    )
+    body.ct += share * (grain - body.ct)
     body.suv += body.inside(surface) * (MUSCLE_SUV * (1 + 0.08 * body.coarse) - body.suv)
 
 

@@ -125,7 +125,7 @@ def infect(body: Body, design: Design) -> Findings:
     _paint_extension(body, extension, design)
     _paint_core(body, core, host, design.uptake.core_suv)
     for shape in design.pus:
-        centre = np.maximum(space.distance(shape), np.minimum(core, extension) + 2)
+        centre = np.maximum(space.distance(shape) + wobble, np.minimum(core, extension) + 2)
         body.lay(centre, hu=24, suv=0.9, edge_mm=3)
     if design.sequestrum is not None:
         dead = space.distance(design.sequestrum)
@@ -183,7 +183,7 @@ def _paint_core(body: Body, core: Field, host: Field, suv: float) -> None:
     depth = body.inside(core, 5.0)
     marrow = np.clip((260 - body.ct) / 120, 0, 1)
     body.ct += depth * marrow * (48 + 22 * body.texture - body.ct) * np.float32(0.8)
-    eaten = np.clip(np.float32(0.25) + np.float32(0.55) * body.coarse + 0.25 * body.texture, 0, 1)
+    eaten = np.clip(np.float32(0.12) + np.float32(0.55) * body.coarse + 0.25 * body.texture, 0, 1)
     cortex = np.clip((body.ct - 260) / 200, 0, 1)
     body.ct += depth * cortex * eaten * (110 - body.ct) * np.float32(0.9)
     sclerosis = np.clip(np.float32(-0.35) - body.coarse, 0, 1) * np.clip(-host / 3, 0, 1)

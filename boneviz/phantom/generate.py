@@ -30,6 +30,7 @@ __all__ = ["Phantom", "PhantomConfig", "Plant", "make_phantom", "tiny_phantom"]
 Size = Literal["full", "tiny"]
 GENERATION = 1  # raised whenever the same seed would give other voxels
 TINY_HALF_MM: Vector = (76.0, 76.0, 88.0)
+SURROUNDED = ("bone core", "soft-tissue extension")
 STREAMS = ("pose", "texture", "disease", "distractors", "ct", "pet", "hand A", "hand B")
 
 
@@ -278,8 +279,12 @@ def _components(
     found: Findings, body: Body, grid: Grid, experts: Mapping[str, Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     records = []
+    # the rim's distance holds what it surrounds; its record is what it adds
+    within = np.minimum.reduce([c.distance_mm for c in found.components if c.role in SURROUNDED])
     for component in found.components:
         inside = (component.distance_mm < 0) & (body.skin_mm < 0)
+        if component.role == "oedema rim":
+            inside &= within >= 0
         if not inside.any():
             continue
         centroid = grid.to_mm(np.argwhere(inside)).mean(axis=0)

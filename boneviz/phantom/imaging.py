@@ -15,7 +15,7 @@ __all__ = ["METAL_HU", "PET_FWHM_MM", "pet_grid", "scan_ct", "scan_pet", "true_a
 METAL_HU = 3071.0
 LOWEST_HU = -1024
 PET_FWHM_MM = 5.0
-COUNTS_PER_SUV = 22.0  # in one PET voxel; sets the noise
+COUNTS_PER_SUV = 12.0  # in one PET voxel; sets the noise
 
 
 def scan_ct(body: Body, grid: Grid, *, noise_hu: float, rng: np.random.Generator) -> Volume:
@@ -58,7 +58,7 @@ def _streaks(metal: Field, grid: Grid, rng: np.random.Generator) -> Field:
                 weights=amount,
                 minlength=n_rays,
             )[:n_rays]
-            error = -0.030 * rays**2 + 0.10 * rays * rng.standard_normal(n_rays)
+            error = -0.30 * rays**2 + 0.9 * rays * rng.standard_normal(n_rays)
             filtered = np.fft.irfft(np.fft.rfft(error, 2 * n_rays) * ramp)[:n_rays]
             at = (x[:, None] * c + y[None, :] * s) / step + n_rays / 2
             total += np.interp(at, np.arange(n_rays), filtered)

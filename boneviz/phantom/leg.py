@@ -16,7 +16,7 @@ __all__ = ["AXIS_X_MM", "KNEE_Z_MM", "leg"]
 AXIS_X_MM = 90.0
 KNEE_Z_MM = 418.0
 ANKLE: Vector = (0.0, 0.0, 72.0)
-POINTED_DEGREES = 18.0
+POINTED_DEGREES = 9.0
 
 LONG = ((60.0, 1.2, 210.0), (100.0, 1.6, 160.0), (130.0, 3.2, 20.0), (160.0, 4.8, -45.0))
 TIBIA = (*LONG, (290.0, 5.0, -45.0), (330.0, 3.4, 10.0), (365.0, 1.8, 130.0), (415.0, 1.5, 230.0))
@@ -31,8 +31,8 @@ def leg() -> Anatomy:
     organs = (*_joints(), *_vessels())
     return Anatomy(
         region="leg",
-        low_mm=(AXIS_X_MM - 66, -80.0, -36.0),
-        high_mm=(AXIS_X_MM + 66, 178.0, 490.0),
+        low_mm=(AXIS_X_MM - 66, -82.0, -34.0),
+        high_mm=(AXIS_X_MM + 66, 182.0, 488.0),
         skin=_skin().moved(at_axis),
         muscles=tuple(muscle.moved(at_axis) for muscle in _muscles()),
         sheath=_sheath().moved(at_axis),
@@ -115,11 +115,11 @@ def _foot() -> Sequence[Bone]:
         "lateral cuneiform": ellipsoid((6, 69, 38), (7, 10, 10)),
     }
     rays: list[tuple[str, Sequence[Vector], Sequence[float]]] = [
-        ("1st", [(-24, 84, 34), (-29, 112, 24), (-32, 140, 14)], [9.5, 6.5, 10]),
-        ("2nd", [(-9, 80, 40), (-11, 115, 28), (-13, 150, 13)], [7, 4.2, 6.5]),
-        ("3rd", [(4, 82, 37), (4, 114, 26), (3, 147, 12)], [7, 4.2, 6.3]),
-        ("4th", [(15, 76, 31), (17, 108, 22), (18, 138, 11)], [7, 4.2, 6.3]),
-        ("5th", [(26, 66, 24), (30, 96, 17), (33, 126, 10)], [7.5, 4.6, 6.5]),
+        ("1st", [(-24, 84, 34), (-29, 112, 24), (-32, 136, 14)], [9.5, 6.5, 10]),
+        ("2nd", [(-9, 80, 40), (-11, 115, 28), (-13, 144, 13)], [7, 4.2, 6.5]),
+        ("3rd", [(4, 82, 37), (4, 114, 26), (3, 140, 12)], [7, 4.2, 6.3]),
+        ("4th", [(15, 76, 31), (17, 108, 22), (18, 132, 11)], [7, 4.2, 6.3]),
+        ("5th", [(26, 66, 24), (30, 96, 17), (33, 122, 10)], [7.5, 4.6, 6.5]),
     ]
     bones = [Bone("talus", talus, ((55.0, 1.6, 320.0),)), Bone("calcaneus", calcaneus)]
     bones += [Bone(name, shape) for name, shape in tarsus.items()]
@@ -127,14 +127,14 @@ def _foot() -> Sequence[Bone]:
         tip_x, tip_y, tip_z = path[-1]
         thick = 1.5 if name == "1st" else 1.0
         toe = [
-            (tip_x + 0.3, tip_y + 14, tip_z),
-            (tip_x + 0.5, tip_y + 27, tip_z + 1),
-            (tip_x + 0.5, tip_y + 36, tip_z),
+            (tip_x + 0.3, tip_y + 12, tip_z),
+            (tip_x + 0.5, tip_y + 22, tip_z + 1),
+            (tip_x + 0.5, tip_y + 30, tip_z),
         ]
         bones.append(Bone(f"{name} metatarsal", tube(path, radii), ((0.0, 2.2, 90.0),)))
         phalanges = union(
             tube(toe[:2], [5.0 * thick, 3.6 * thick]),
-            tube([(tip_x + 0.5, tip_y + 35, tip_z), toe[2]], 3.8 * thick),
+            tube([(tip_x + 0.5, tip_y + 29, tip_z), toe[2]], 3.8 * thick),
         )
         bones.append(Bone(f"{name} toe", phalanges, ((0.0, 1.6, 120.0),)))
     return [
@@ -160,23 +160,20 @@ def _skin() -> Shape:
         power=2.15,
     )
     foot = union(
-        ellipsoid((2, -40, 24), (31, 32, 34)),
-        tube([(0, -20, 40), (-2, 30, 44), (-3, 80, 34)], [35, 33, 27]),
-        sheet(
-            {
-                -8: [(-12, 30, 22), (-18, 100, 18), (-28, 165, 15)],
-                20: [(-8, 30, 26), (-14, 100, 20), (-28, 168, 16)],
-                48: [(-6, 30, 22), (-14, 84, 14), (-24, 120, 6)],
-            }
+        ellipsoid((2, -44, 20), (29, 27, 31)),
+        tube([(1, -30, 18), (4, 20, 29), (2, 80, 29)], [26, 24, 25]),
+        tube([(0, -14, 52), (-5, 34, 44), (-10, 84, 32)], [35, 31, 22]),
+        *(
+            tube([(x, 92, 24), (x - 1, y, z)], [18, r])
+            for x, y, z, r in (
+                (-27, 172, 14, 14.5),
+                (-12, 176, 13, 11),
+                (4, 171, 12, 10.5),
+                (18, 162, 11, 10.5),
+                (32, 150, 10, 11),
+            )
         ),
-        sheet(
-            {
-                -8: [(16, 30, 18), (20, 100, 20), (14, 160, 12)],
-                20: [(14, 30, 22), (20, 100, 22), (14, 162, 13)],
-                40: [(10, 30, 20), (12, 80, 14), (10, 110, 6)],
-            }
-        ),
-        blend_mm=16,
+        blend_mm=9,
     )
     return union(limb, foot.tilted(POINTED_DEGREES, ANKLE), blend_mm=14)
 
@@ -197,7 +194,7 @@ def _sheath() -> Shape:
         },
         power=2.1,
     )
-    foot = tube([(0, -8, 14), (-4, 60, 16), (0, 130, 8)], [16, 24, 20])
+    foot = tube([(0, -8, 20), (-2, 60, 24), (0, 120, 18)], [14, 20, 15])
     return union(shank, foot.tilted(POINTED_DEGREES, ANKLE))
 
 
@@ -219,9 +216,9 @@ def _muscles() -> Sequence[Shape]:
         tube([(36, -32, 440), (34, -40, 540)], [8, 16]),
     ]
     sole = [
-        tube([(-6, -30, 6), (-4, 40, 12), (-4, 110, 2)], [9, 12, 9]),
-        tube([(-20, -20, 14), (-26, 60, 18), (-28, 120, 6)], [7, 10, 8]),
-        tube([(16, -20, 6), (26, 50, 8), (30, 100, 2)], [7, 9, 7]),
+        tube([(-6, -26, 8), (-4, 40, 16), (-4, 105, 10)], [8, 9, 6]),
+        tube([(-20, -16, 16), (-26, 60, 20), (-28, 115, 11)], [6, 8, 6]),
+        tube([(16, -16, 10), (26, 50, 12), (30, 95, 8)], [6, 7, 5]),
         ellipsoid((0, 110, 22), (28, 26, 9)),
     ]
     return (*bellies, *(shape.tilted(POINTED_DEGREES, ANKLE) for shape in sole))
@@ -231,14 +228,14 @@ def _joints() -> Sequence[Organ]:
     cartilage = ellipsoid((0, -3, 418), (39, 25, 6))
     tendon = sheet({374: [(-9, 29, 3), (11, 29, 3)], 432: [(-11, 46, 3), (13, 46, 3)]})
     quadriceps = sheet({466: [(-14, 43, 4), (16, 43, 4)], 510: [(-14, 31, 4), (16, 31, 4)]})
-    achilles = tube([(2, -50, 210), (2, -49, 130), (2, -57, 60), (2, -60, 35)], [6, 5, 5.5, 7])
+    achilles = tube([(2, -52, 210), (2, -42, 130), (2, -43, 90), (2, -54, 40)], [6, 5, 5, 7])
     cruciate = tube([(4, -14, 440), (-6, 8, 414)], [6, 5])
     ankle = ellipsoid((-2, 2, 76), (21, 22, 12))
     ligaments = [
         tube([(-39, -2, 448), (-38, 2, 415), (-26, 2, 385)], 2.5),
         tube([(38, -4, 448), (38, -12, 402)], 2.5),
     ]
-    plantar = tube([(2, -46, 2), (0, 40, 0), (0, 100, -6)], 3.0).tilted(POINTED_DEGREES, ANKLE)
+    plantar = tube([(2, -46, 1), (0, 30, 8), (0, 100, 6)], 2.4).tilted(POINTED_DEGREES, ANKLE)
     return (
         Organ("knee cartilage", cartilage, 75, 0.7),
         Organ("ankle cartilage", ankle, 60, 0.7),

@@ -87,7 +87,7 @@ def _shaft(
 ) -> _Shaft:
     """Return the infection about a shaft: `radius` is the bone's, `half` half the core's length."""
     beside = _along(centre, outward, radius + 7.5)
-    wide, high = rng.uniform(11, 17, 2), rng.uniform(0.55, 0.75) * half
+    wide, high = rng.uniform(13, 18, 2), rng.uniform(0.6, 0.8) * half
     bend = _along(_along(centre, outward, radius + 30), axis, -10)
     skin = _along(_along(centre, outward, radius + 95), axis, -16)
     up = float(rng.choice((-1.0, 1.0)))
@@ -98,7 +98,7 @@ def _shaft(
         spots.append((-0.8, -up * (half + rng.uniform(17, 22))))
     return _Shaft(
         core=ellipsoid(centre, (radius + 9, radius + 9, half)),
-        extension=ellipsoid(beside, (*wide, max(high, 14.0))),
+        extension=ellipsoid(beside, (*wide, max(high, 17.0))),
         abscess=ellipsoid(_along(centre, outward, radius + 8), (5.5, 5.5, 0.25 * half)),
         sinus=tube([centre, beside, bend, skin], [3.0, 4.0, 3.4, 3.4]),
         foci=tuple(
@@ -116,7 +116,7 @@ def _tibial_osteomyelitis(rng: Rng) -> tuple[Design, Vector]:
     plan = Design(
         core=part.core,
         extensions=(part.extension,),
-        uptake=_uptake(rng, 3.4, 5.2),
+        uptake=_uptake(rng, 3.6, 5.2),
         pus=(part.abscess,),
         involucrum=ellipsoid(centre, (26, 26, part.half_mm)),
         sequestrum=ellipsoid(_along(centre, (0.5, 0.8, 3.0), rng.uniform(-1, 1)), (3.2, 4.0, 12.0)),
@@ -133,7 +133,7 @@ def _femoral_osteomyelitis(rng: Rng) -> tuple[Design, Vector]:
     plan = Design(
         core=part.core,
         extensions=(part.extension,),
-        uptake=_uptake(rng, 3.4, 5.2),
+        uptake=_uptake(rng, 3.6, 5.2),
         pus=(part.abscess,),
         involucrum=ellipsoid(centre, (28, 28, part.half_mm)),
         sequestrum=ellipsoid(_along(centre, axis, rng.uniform(-6, 8)), (3.6, 3.6, 11.0)),
@@ -168,7 +168,7 @@ def _plated_tibia(rng: Rng) -> tuple[Design, Vector]:
     plan = Design(
         core=part.core,
         extensions=(part.extension,),
-        uptake=_uptake(rng, 3.4, 5.2),
+        uptake=_uptake(rng, 3.6, 5.2),
         pus=(part.abscess,),
         involucrum=ellipsoid(centre, (22, 22, 22)),
         gaps=(_oblique_gap(centre, tilt=rng.uniform(-0.5, 0.5)),),
@@ -187,7 +187,7 @@ def _nailed_femur(rng: Rng) -> tuple[Design, Vector]:
     plan = Design(
         core=part.core,
         extensions=(part.extension,),
-        uptake=_uptake(rng, 3.4, 5.2),
+        uptake=_uptake(rng, 3.6, 5.2),
         involucrum=ellipsoid(centre, (24, 24, 22)),
         gaps=(_oblique_gap(centre, tilt=rng.uniform(0.3, 0.8)),),
         metal=union(nail, lag),
@@ -218,7 +218,7 @@ def _spondylodiscitis(rng: Rng) -> tuple[Design, Vector]:
         extensions=tuple(extensions),
         pus=(
             ellipsoid(psoas, (7, 6, 11)),
-            ellipsoid((rng.uniform(-4, 4), y + 2, z), (14, 9, 3.5)),
+            ellipsoid((rng.uniform(-4, 4), y + 2, z), (15, 10, 5)),
         ),
         foci=(_blob(corner, rng, 5.5, 6.5),),
         uptake=_uptake(rng, 2.4, 3.6),

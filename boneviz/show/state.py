@@ -73,20 +73,28 @@ def choose_metric(state: ViewState, metric: str) -> ViewState:
     return replace(state, metric=metric)
 
 
-def show_readers(state: ViewState, names: Iterable[str]) -> ViewState:
+def show_readers(
+    state: ViewState, names: Iterable[str], *, among: Iterable[str] | None = None
+) -> ViewState:
     """Show these readers' contours and no others.
+
+    Parameters
+    ----------
+    names : the readers to show
+    among : the readers that this is about, as others have no outline here; all by default
 
     Raises
     ------
     InputError
         A name that is no reader's.
     """
+    about = frozenset(state.reader_names if among is None else among)
     wanted = frozenset(names)
     if unknown := wanted.difference(state.reader_names):
         raise InputError(
             f"no reader {', '.join(sorted(unknown))}; there is {', '.join(state.reader_names)}"
         )
-    return replace(state, visible=wanted)
+    return replace(state, visible=(state.visible - about) | wanted)
 
 
 def move_cursor(state: ViewState, position_mm: Iterable[float]) -> ViewState:

@@ -54,7 +54,7 @@ def mesh_of(mask: NDArray[np.bool_], grid: Grid) -> Mesh | None:
 
 
 def bone_mesh(case: Case) -> Mesh | None:
-    """Return the surface of bone (CT above 250 HU, without speckle), or None where there is none."""
+    """Return the surface of bone (CT above 250 HU, no speckle), or None where there is none."""
     field = ndimage.gaussian_filter(case.ct.array.astype(np.float32), 0.7)
     bone = field > BONE_HU
     labels, n = ndimage.label(bone)
@@ -93,7 +93,8 @@ class SurfaceView:
         hidden = {"visible": False, "showspikes": False}
         self.figure = go.FigureWidget(
             layout={
-                "height": 460,
+                "height": 480,
+                "autosize": True,
                 "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
                 "paper_bgcolor": "#0b0d10",
                 "showlegend": False,
@@ -105,10 +106,15 @@ class SurfaceView:
                     "yaxis": hidden,
                     "zaxis": hidden,
                     # seen from the front and a little from above: the patient's right on the left
-                    "camera": {"eye": {"x": 0.35, "y": 1.6, "z": 0.35}},
+                    "camera": {"eye": {"x": 0.3, "y": 1.25, "z": 0.25}},
                 },
             }
         )
+        self.figure._config = {
+            "responsive": True,
+            "displaylogo": False,
+            "modeBarButtonsToRemove": ["tableRotation", "resetCameraLastSave3d", "hoverClosest3d"],
+        }
         self._on_click = on_click
         self._cursor: go.Scatter3d | None = None
 

@@ -17,7 +17,7 @@ export function wheelSlices(rest, delta, mode) {
   const step = mode === 0 && Math.abs(delta) < 40 ? delta / 40 : Math.sign(delta);
   // a turn of direction starts anew
   const sum = (Math.sign(rest) === -Math.sign(step) ? 0 : rest) + step;
-  const slices = Math.trunc(sum + Math.sign(sum) * 1e-9);
+  const slices = Math.trunc(sum + Math.sign(sum) * 1e-9) || 0;
   return { slices, rest: sum - slices };
 }
 

@@ -1,0 +1,239 @@
+"""The table of patients and the matrix of readers, as widgets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from itables.javascript import JavascriptFunction
+from itables.widget import ITable
+
+from boneviz.case import Reader
+from boneviz.compare import CrossEvaluation, higher_is_better
+from boneviz.score import Scores
+
+__all__ = ["METRICS", "PatientTable", "matrix_figure", "patient_table"]
+
+#: the numbers offered in the explorer, by what they are called
+METRICS: dict[str, str] = {
+    "Dice": "dice",
+    "Surface Dice at 2 mm": "surface_dice_2mm",
+    "HD95 (mm)": "hd95_mm",
+    "ASSD (mm)": "assd_mm",
+    "Sensitivity": "sensitivity",
+    "Precision": "precision",
+    "Lesion F1": "lesion_f1",
+    "Missed volume (mL)": "fnv_ml",
+    "Extra volume (mL)": "fpv_ml",
+}
+
+# from poor to good in both lightness and hue, so that it reads in grey and for the colour-blind;
+# dark text keeps a contrast above 4.5 on all of it
+POOR, GOOD = (253, 212, 158), (158, 202, 225)
+
+
+def patient_table(
+    scores: Sequence[Scores], case_ids: Sequence[str], *, metric: str
+) -> pd.DataFrame:
+    """Return one row per case: experts' volumes, and the metric of every pair with an expert.
+
+    Parameters
+    ----------
+    scores : of all cases
+    case_ids : the rows, in this order; a case without scores keeps an empty row
+    metric : a column of the scores
+
+    Returns
+    -------
+    Columns ``Patient``, ``EXPERT (mL)`` for each expert, ``CANDIDATE / REFERENCE`` for each pair,
+    and ``Remarks`` on readings that outlined nothing.
+    """
+    rows: dict[str, dict[str, Any]] = {case_id: {"Patient": case_id} for case_id in case_ids}
+    remarks: dict[str, list[str]] = {case_id: [] for case_id in case_ids}
+    for row in scores:
+        if row.case_id not in rows or row.reference.kind != "expert":
+            continue
+        cells = rows[row.case_id]
+        cells[f"{row.reference.name} (mL)"] = round(row.reference_ml, 1)
+        if row.candidate.kind == "expert":
+            cells[f"{row.candidate.name} (mL)"] = round(row.candidate_ml, 1)
+        value = row.value(metric)
+        cells[f"{row.candidate.name} / {row.reference.name}"] = (
+            None if math.isnan(value) else round(value, 3)
+        )
+        for reader, volume_ml in (
+            (row.reference, row.reference_ml),
+            (row.candidate, row.candidate_ml),
+        ):
+            remark = f"{reader.name}: nothing outlined"
+            if volume_ml == 0 and remark not in remarks[row.case_id]:
+                remarks[row.case_id].append(remark)
+    table = pd.DataFrame(list(rows.values()))
+    volumes = [column for column in table.columns if column.endswith(" (mL)")]
+    pairs = [column for column in table.columns if " / " in column]
+    table = table[["Patient", *volumes, *pairs]]
+    if any(remarks.values()):
+        table["Remarks"] = ["; ".join(remarks[case_id]) for case_id in case_ids]
+    return table
+
+
+class PatientTable:
+    """`patient_table` as a widget: sorted by a click on a header, a row chosen by a click.
+
+    Parameters
+    ----------
+    on_select : called with the case id of a row that was clicked
+    """
+
+    def __init__(self, *, on_select: Callable[[str], None]) -> None:
+        self._case_ids: tuple[str, ...] = ()
+        self._on_select = on_select
+        self.widget = ITable(pd.DataFrame({"Patient": []}), **_LOOK)
+        self.widget.observe(self._clicked, names="selected_rows")
+
+    def show(self, table: pd.DataFrame, *, metric: str) -> None:
+        """Put another table in place; the chosen row stays where it is."""
+        self._case_ids = tuple(table["Patient"])
+        pairs = [place for place, column in enumerate(table.columns) if " / " in column]
+        values = table.iloc[:, pairs].to_numpy(dtype=float)
+        selected = [row for row in self.widget.selected_rows if row < len(table)]
+        self.widget.update(
+            table,
+            columnDefs=[
+                {"targets": "_all", "className": "dt-right"},
+                {"targets": [0], "className": "dt-left"},
+                {"targets": pairs, "createdCell": _colouring(values, metric)},
+            ],
+            selected_rows=selected,
+        )
+
+    def select(self, case_id: str) -> None:
+        """Mark the row of a case."""
+        if case_id in self._case_ids:
+            self.widget.selected_rows = [self._case_ids.index(case_id)]
+
+    def _clicked(self, change: dict[str, Any]) -> None:
+        if change["new"]:
+            self._on_select(self._case_ids[change["new"][0]])
+
+
+_LOOK: dict[str, Any] = {
+    "select": {"style": "single", "toggleable": False},
+    "paging": False,
+    "scrollY": "260px",
+    "scrollCollapse": True,
+    "layout": {"topStart": None, "topEnd": None, "bottomStart": None, "bottomEnd": None},
+    "showIndex": False,
+    "classes": "display compact boneviz-patients",
+    "style": "width:100%;font-size:12px",
+    # a cohort of thousands is shown whole; the default cuts tables off at 64 KB
+    "maxBytes": 0,
+}
+
+
+def _colouring(values: np.ndarray[Any, Any], metric: str) -> JavascriptFunction:
+    """Return the page's function that colours a cell between the worst and the best value."""
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    better = higher_is_better(metric)
+    poor, good = (high, low) if better is False else (low, high)
+    # numbers and fixed text alone go into the function, nothing that came from a file
+    return JavascriptFunction(
+        "function (td, cell) {"
+        "  const value = parseFloat(cell);"
+        "  if (!isFinite(value)) { td.textContent = '\\u2013'; return; }"
+        f"  const poor = {poor!r}, good = {good!r};"
+        "  const t = good === poor ? 1 : Math.min(1, Math.max(0, (value-poor)/(good-poor)));"
+        f"  const a = {list(POOR)}, b = {list(GOOD)};"
+        "  const c = a.map((v, i) => Math.round(v + (b[i] - v) * t));"
+        "  td.style.boxShadow = `inset 0 0 0 99px rgb(${c.join(',')})`;"
+        "  td.style.color = '#111';"
+        "}"
+    )
+
+
+def matrix_figure(evaluation: CrossEvaluation, *, label: str) -> go.FigureWidget:
+    """Return the matrix candidates x experts as a heat map with mean ± SD and n in each cell.
+
+    Parameters
+    ----------
+    evaluation : of one metric
+    label : what the metric is called
+    """
+    means = evaluation.matrix("mean")
+    texts = evaluation.to_table()
+    # plotly draws the first row at the bottom
+    means, texts = means.iloc[::-1], texts.iloc[::-1]
+    better = higher_is_better(evaluation.metric)
+    scale = [[0, f"rgb{POOR}"], [1, f"rgb{GOOD}"]]
+    figure = go.FigureWidget(
+        go.Heatmap(
+            # JSON knows no NaN
+            z=means.astype(object).where(means.notna(), None).to_numpy().tolist(),
+            x=[_plain(name) for name in means.columns],
+            y=[_plain(name) for name in means.index],
+            text=[[_two_lines(cell) for cell in row] for row in texts.to_numpy()],
+            texttemplate="%{text}",
+            textfont={"color": "#111", "size": 12},
+            hovertemplate="%{y} against %{x}<br>%{text}<extra></extra>",
+            colorscale=scale,
+            reversescale=better is False,
+            showscale=False,
+            xgap=3,
+            ygap=3,
+        )
+    )
+    own = [
+        (expert, model.name)
+        for model in evaluation.models
+        for expert in means.columns
+        if model.learned_from == expert
+    ]
+    figure.update_layout(
+        height=70 + 44 * len(means.index),
+        autosize=True,
+        margin={"l": 8, "r": 8, "t": 46, "b": 8},
+        title={"text": f"{label}: mean ± SD over patients", "font": {"size": 13}, "x": 0.02},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"color": "#7a8594"},
+        xaxis={"side": "top", "showgrid": False, "fixedrange": True, "type": "category"},
+        yaxis={"automargin": True, "showgrid": False, "fixedrange": True, "type": "category"},
+        shapes=[_frame(means, expert, model) for expert, model in own],
+    )
+    figure._config = {"responsive": True, "displayModeBar": False}
+    return figure
+
+
+def _frame(means: pd.DataFrame, expert: str, model: str) -> dict[str, Any]:
+    """Return a frame around the cell of a model and its own expert."""
+    x, y = list(means.columns).index(expert), list(means.index).index(model)
+    line = {"color": "#1f6fb4", "width": 2}
+    return {
+        "type": "rect",
+        "x0": x - 0.48,
+        "x1": x + 0.48,
+        "y0": y - 0.46,
+        "y1": y + 0.46,
+        "line": line,
+    }
+
+
+def _two_lines(cell: str) -> str:
+    value, _, counts = cell.partition(" (")
+    return f"{value}<br>{counts.rstrip(')')}" if counts else value
+
+
+def _plain(name: str) -> str:
+    """Return a name that plotly draws as it is: it reads a few HTML tags."""
+    return name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def readers_of(scores: Sequence[Scores]) -> tuple[Reader, ...]:
+    """Return the readers in the scores, each once, experts first."""
+    found = dict.fromkeys(r for row in scores for r in (row.reference, row.candidate))
+    return tuple(sorted(found, key=lambda reader: reader.kind == "model"))

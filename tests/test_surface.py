@@ -205,13 +205,15 @@ def test_a_small_far_speck_leaves_hd95_and_not_hd() -> None:
     assert distances.hd_mm == pytest.approx(20)
 
 
-def test_percentile_that_falls_on_a_step_counts_the_nearer() -> None:
-    # 20 elements of one area: 19 within 0.1 mm are 95 %, whatever the rounding of 19 / 20
-    for area in (1.0, 0.1, 1 / 3, 19 / 8):
-        near_far = np.array([0.1] * 19 + [7.0]), np.full(20, area)
-        none = np.zeros(1), np.ones(1)
-        assert SurfaceDistances(*near_far, *none).hd95_mm == 0.1
-        assert SurfaceDistances(*none, *near_far).percentile_mm(96) == 7.0
+@pytest.mark.parametrize("area_mm2", [1.0, 0.1, 1 / 3, 0.7, 19 / 8])
+@pytest.mark.parametrize("n", [20, 60, 100, 200])
+def test_percentile_that_falls_on_a_step_counts_the_nearer(n: int, area_mm2: float) -> None:
+    # of n elements of one area, 19 in 20 within 0.1 mm are 95 %, though rounding may differ
+    near = n * 19 // 20
+    near_far = np.array([0.1] * near + [7.0] * (n - near)), np.full(n, area_mm2)
+    none = np.zeros(1), np.ones(1)
+    assert SurfaceDistances(*near_far, *none).hd95_mm == 0.1
+    assert SurfaceDistances(*none, *near_far).percentile_mm(96) == 7.0
 
 
 @pytest.mark.parametrize("spacing", [0.1, 0.7, 1.1, 2.3])

@@ -28,7 +28,7 @@ from boneviz.volume import Grid, Volume
 __all__ = ["Phantom", "PhantomConfig", "Plant", "make_phantom", "tiny_phantom"]
 
 Size = Literal["full", "tiny"]
-GENERATION = 1  # raised whenever the same seed would give other voxels
+GENERATION = 2  # raised whenever the same seed would give other voxels
 TINY_HALF_MM: Vector = (76.0, 76.0, 88.0)
 SURROUNDED = ("bone core", "soft-tissue extension")
 STREAMS = ("pose", "texture", "disease", "distractors", "ct", "pet", "hand A", "hand B")

@@ -1,6 +1,10 @@
+import json
 import math
+import os
 import re
+from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from cases import LESIONS, OVERLAPS, LesionCase, OverlapCase, blob, mask_of
@@ -178,3 +182,20 @@ def test_matching_counts_every_shared_voxel_once() -> None:
             np.stack([label[both] - 1 for label in labels], axis=1), axis=0, return_counts=True
         )
         assert sorted(matched.tolist()) == sorted(np.column_stack([pairs, shared]).tolist())
+
+
+@pytest.mark.realdata
+def test_published_dice_of_real_segmentations() -> None:
+    # vertebrae and discs of BrainLesion/tutorials, whose notebooks give the Dice
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("BONEVIZ_REALDATA", beside)) / "metrics"
+    if not folder.is_dir():
+        pytest.skip(f"no real segmentations in {folder}")
+    published = json.loads((folder / "expected.json").read_text())["global_bin_dsc"]["semantic*"]
+    masks = [
+        Voxels.of(np.asarray(nib.load(folder / "semantic" / name).dataobj) > 0)
+        for name in ("ref.nii.gz", "pred.nii.gz")
+    ]
+    counts = pattern_counts(masks)
+    found = dice(counts.in_all(0, 1), counts.in_all(0), counts.in_all(1))
+    assert found == pytest.approx(published, abs=1e-12)

@@ -170,8 +170,6 @@ def _crossval(options: argparse.Namespace) -> None:
     require_modality(options.modality)
     cohort = Cohort.open(options.cohort)
     config = TrainConfig(
-        expert="",
-        fold=0,
         steps=options.steps,
         seed=options.seed,
         fuse=FuseConfig(modality=options.modality),
@@ -237,7 +235,7 @@ def _compare(options: argparse.Namespace) -> None:
     summary = evaluation.summary().set_index(["candidate", "reference"])[numbers]
     print(f"\n{summary.round(3).to_string()}")
     by_patient = evaluation.values.set_axis(
-        [f"{candidate} / {reference}" for reference, candidate in evaluation.values.columns],
+        [f"{pair[1]} / {pair[0]}" for pair in evaluation.values.columns],
         axis="columns",
     )
     print(f"\nby patient, candidate / reference\n{by_patient.round(3).to_string()}")

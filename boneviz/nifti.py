@@ -84,8 +84,9 @@ def read_volume(path: str | Path, unit: Unit) -> Volume:
         KeyError,
         MemoryError,
     ) as error:
+        why = " ".join(str(error).split())
         raise ImageFileError(
-            f"{path}: cannot be read as NIfTI ({error}); the file is damaged or truncated, "
+            f"{path}: cannot be read as NIfTI ({why}); the file is damaged or truncated, "
             "copy it again from its source"
         ) from error
     try:

@@ -26,16 +26,16 @@ class TrainConfig:
 
     Parameters
     ----------
-    expert : name of the reader whose outlines are learned
-    fold : the fold that is held out
+    expert : name of the reader whose outlines are learned; a plan fills it in
+    fold : the fold that is held out; a plan fills it in
     steps : optimiser steps, each on `batch` patches of `patch` voxels at `spacing_mm`
     rate : peak learning rate of the one-cycle schedule (AdamW)
     seed : of weights, patches and augmentation
     save_every : steps between states from which an interrupted fit goes on
     """
 
-    expert: str
-    fold: int
+    expert: str = ""
+    fold: int = 0
     steps: int = 3000
     batch: int = 2
     patch: tuple[int, int, int] = (64, 64, 64)

@@ -166,8 +166,10 @@ def _contour(
     style: ReaderStyle,
 ) -> None:
     for line in find_contours(np.pad(mask, 1), 0.5):
-        # voxel centres of the padded mask to pixels of the picture, x before y
-        points = (line[:, ::-1] - 1 + 0.5) * scale
+        # voxel centres of the padded mask to pixels of the picture, x before y; whole numbers are
+        # the middles of pixels, and a contour at the edge of the scan stays inside the picture
+        points = (line[:, ::-1] - 1 + 0.5) * scale - 0.5
+        points = points.clip(0, np.array(draw.im.size) - 1)
         runs = _dashes(points) if style.dashed else [points]
         for run in runs:
             path = [(float(x), float(y)) for x, y in run]

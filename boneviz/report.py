@@ -114,7 +114,8 @@ def _experts_first(readers: Iterable[Reader]) -> list[Reader]:
 def _about(cohort: Cohort) -> str:
     sessions = f", {len(cohort)} sessions" if len(cohort) != len(cohort.patients) else ""
     kind = "synthetic patients" if cohort.synthetic else "patients"
-    parts = [f"{len(cohort.patients)} {kind}{sessions}.", cohort.provenance, cohort.licence]
+    licence = f"Licence: {cohort.licence}." if cohort.licence else ""
+    parts = [f"{len(cohort.patients)} {kind}{sessions}.", cohort.provenance, licence]
     return html.escape(" ".join(part for part in parts if part))
 
 

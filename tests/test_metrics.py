@@ -1,6 +1,5 @@
 import json
 import math
-import os
 import re
 from pathlib import Path
 
@@ -185,12 +184,9 @@ def test_matching_counts_every_shared_voxel_once() -> None:
 
 
 @pytest.mark.realdata
-def test_published_dice_of_real_segmentations() -> None:
+def test_published_dice_of_real_segmentations(realdata: Path) -> None:
     # vertebrae and discs of BrainLesion/tutorials, whose notebooks give the Dice
-    beside = Path(__file__).parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("BONEVIZ_REALDATA", beside)) / "metrics"
-    if not folder.is_dir():
-        pytest.skip(f"no real segmentations in {folder}")
+    folder = realdata / "metrics"
     published = json.loads((folder / "expected.json").read_text())["global_bin_dsc"]["semantic*"]
     masks = [
         Voxels.of(np.asarray(nib.load(folder / "semantic" / name).dataobj) > 0)

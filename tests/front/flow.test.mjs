@@ -1,0 +1,149 @@
+/** Data and wishes on their way: the store, the order of pictures, wheel and drag. */
+import assert from "node:assert/strict";
+import { gzipSync } from "node:zlib";
+import test from "node:test";
+
+import { dragKind, wheelSlices } from "../../boneviz/show/front/input.js";
+import { Wishes } from "../../boneviz/show/front/pictures.js";
+import { inWords, hottestDepth, valuesAt } from "../../boneviz/show/front/readout.js";
+import { lanes } from "../../boneviz/show/front/scene.js";
+import { Store, emptyLoad, gunzip, place } from "../../boneviz/show/front/store.js";
+
+const lattice = { shape: [1, 2, 2], spacing: [1, 1, 1], origin: [0, 0, 0] };
+const readers = [{ name: "A", colour: "#ffffff", dashed: false }, { name: "<b>", colour: "#ffffff", dashed: true }];
+const half = { lattice, bytes: 8, type: "half" };
+const info = (serial) => ({
+  serial, patient: `P${serial}`, readers, notes: [], hu_range: [0, 1], box: null,
+  volumes: { ct: half, pet: half, bits: { lattice, bytes: 4, type: "bits" } },
+});
+
+/** The parts of a widget model that the store uses. */
+function fakeModel(first) {
+  const handlers = {};
+  return {
+    sent: [], state: { case_info: first, _key: "k" },
+    get(name) { return this.state[name]; },
+    on(name, handler) { handlers[name] = handler; },
+    off(name) { delete handlers[name]; },
+    send(content) { this.sent.push(content); },
+    say: (name, ...values) => handlers[name]?.(...values),
+    handlers,
+  };
+}
+
+/** A piece as Jupyter hands it over: a view into a larger buffer, not at its start. */
+function packed(bytes) {
+  const zip = gzipSync(Uint8Array.from(bytes));
+  const larger = new Uint8Array(zip.length + 12);
+  larger.set(zip, 7);
+  return new DataView(larger.buffer, 7, zip.length);
+}
+
+test("a packed piece is unpacked from within its buffer", async () => {
+  assert.deepEqual([...(await gunzip(packed([1, 2, 250])))], [1, 2, 250]);
+});
+
+test("a load is ready once every byte came once", () => {
+  const load = emptyLoad(info(1));
+  assert.equal(load.total, 20);
+  place(load, "ct", 0, new Uint8Array(8));
+  place(load, "ct", 0, new Uint8Array(8)); // sent again for another page: not counted twice
+  place(load, "pet", 4, new Uint8Array([1, 2, 3, 4]));
+  assert.deepEqual([...load.arrays.pet], [0, 0, 0, 0, 1, 2, 3, 4]);
+  assert.equal(load.received, 12);
+  place(load, "pet", 0, new Uint8Array(4));
+  assert.equal(load.ready, false);
+  place(load, "bits", 0, new Uint8Array(4));
+  assert.equal(load.ready, true);
+});
+
+test("a case is asked for once, and pieces of the one before are dropped", async () => {
+  const model = fakeModel(info(1));
+  const store = new Store(model, () => {});
+  store.ask();
+  assert.deepEqual(model.sent, [{ kind: "want", serial: 1 }]);
+  model.state.case_info = info(2);
+  model.say("change:case_info");
+  assert.deepEqual(model.sent[1], { kind: "want", serial: 2 });
+  await store.receive({ kind: "piece", serial: 1, volume: "bits", offset: 0 }, [packed([9, 9, 9, 9])]);
+  assert.deepEqual([...store.load.arrays.bits], [0, 0, 0, 0]);
+  await store.receive({ kind: "piece", serial: 2, volume: "bits", offset: 0 }, [packed([1, 2, 3, 0])]);
+  assert.deepEqual([...store.load.arrays.bits], [1, 2, 3, 0]);
+});
+
+test("a piece that is still being unpacked when the patient changes is dropped", async () => {
+  const model = fakeModel(info(1));
+  const store = new Store(model, () => {});
+  const under = store.receive({ kind: "piece", serial: 1, volume: "bits", offset: 0 }, [packed([9, 9, 9, 9])]);
+  model.state.case_info = info(2);
+  model.say("change:case_info");
+  await under;
+  assert.deepEqual([...store.load.arrays.bits], [0, 0, 0, 0]);
+  assert.equal(store.load.received, 0);
+});
+
+test("the last view to leave takes the data and the handlers along", () => {
+  const model = fakeModel(info(1));
+  let empty = 0;
+  const store = new Store(model, () => (empty += 1));
+  const [first, second] = [store.subscribe(() => {}), store.subscribe(() => {})];
+  first();
+  assert.equal(empty, 0);
+  second();
+  assert.equal(empty, 1);
+  assert.equal(store.load, null);
+  assert.deepEqual(Object.keys(model.handlers), []);
+});
+
+test("the readout takes the voxel that holds the crosshair", () => {
+  const load = emptyLoad(info(1));
+  // half floats 1, -5, 0, 65504; the last axis runs fastest: (0, 0, 1) holds -5
+  load.arrays.ct.set(new Uint8Array(Uint16Array.from([0x3c00, 0xc500, 0, 0x7bff]).buffer));
+  load.arrays.pet.set(new Uint8Array(Uint16Array.from([0, 0x3c00, 0, 0xc500]).buffer));
+  load.arrays.bits.set([0, 0b11, 0b10, 0]);
+  const found = valuesAt(load, [0.2, 0.4, 0.6]);
+  assert.equal(found.hu, "-5");
+  assert.equal(found.suv, "1.00");
+  assert.deepEqual(found.yes, readers);
+  assert.equal(inWords(found), "R 0.2  A 0.4  S 0.6 mm, -5 HU, SUV 1.00, marked by A, <b>");
+  assert.deepEqual(valuesAt(load, [0, 0, 5]), { position: "R 0.0  A 0.0  S 5.0", hu: "\u2013", suv: "\u2013", yes: [] });
+  // at z = 1 the uptakes along y are 1 and -5
+  assert.equal(hottestDepth(load, [0, 1, 1]), 0);
+});
+
+test("one picture is asked for at a time, and only the latest wish of a plane", () => {
+  const wishes = new Wishes();
+  wishes.want("axial", "a1", { n: 1 });
+  assert.deepEqual(wishes.next(), { n: 1, plane: "axial", key: "a1" });
+  wishes.want("axial", "a2", { n: 2 });
+  wishes.want("axial", "a3", { n: 3 });
+  wishes.want("coronal", "c1", { n: 4 });
+  assert.equal(wishes.next(), null);
+  assert.equal(wishes.answered("axial", "a0"), false);
+  assert.equal(wishes.answered("axial", "a1"), true);
+  assert.deepEqual(wishes.next(), { n: 3, plane: "axial", key: "a3" });
+  wishes.answered("axial", "a3");
+  wishes.want("axial", "a3", { n: 3 }); // shown already
+  assert.equal(wishes.next().plane, "coronal");
+});
+
+test("lines of readers who agree lie beside each other, dashed over solid", () => {
+  assert.deepEqual(lanes([{ dashed: false }, { dashed: false }, { dashed: true }, { dashed: true }]), [0.5, -0.5, 0.5, -0.5]);
+  assert.deepEqual(lanes([{ dashed: false }]), [0]);
+});
+
+test("a notch of the wheel is one slice, small steps of a touchpad add up", () => {
+  assert.deepEqual(wheelSlices(0, 120, 0), { slices: 1, rest: 0 });
+  assert.deepEqual(wheelSlices(0, -3, 1), { slices: -1, rest: 0 });
+  assert.deepEqual(wheelSlices(0, 10, 0), { slices: 0, rest: 0.25 });
+  assert.deepEqual(wheelSlices(0.75, 10, 0), { slices: 1, rest: 0 });
+  assert.deepEqual(wheelSlices(0.75, -10, 0), { slices: 0, rest: -0.25 });
+});
+
+test("the button and keys say what a drag does", () => {
+  const plain = { button: 0, shiftKey: false, altKey: false };
+  assert.equal(dragKind(plain), "cursor");
+  assert.equal(dragKind({ ...plain, altKey: true }), "window");
+  assert.equal(dragKind({ ...plain, shiftKey: true }), "pan");
+  assert.equal(dragKind({ ...plain, button: 2 }), "pan");
+});

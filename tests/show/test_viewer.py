@@ -1,0 +1,282 @@
+"""The viewer's Python half: what it sends, what it refuses, what it takes back from a page."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from boneviz.case import Case, Reader
+from boneviz.errors import GridError, InputError
+from boneviz.palette import styles_of
+from boneviz.show import viewer as module
+from boneviz.show.viewer import SliceViewer
+from boneviz.volume import Grid, Volume
+
+REPO = Path(__file__).resolve().parents[2]
+EXPERT, OTHER = Reader("Expert A"), Reader("Expert B")
+MODEL = Reader("Model A", "model", learned_from="Expert A")
+SHAPE = (4, 3, 2)
+GRID = Grid.straight(SHAPE, (2.0, 1.0, 3.0), (-3.0, 10.0, 0.0))
+
+
+def label(*marked: tuple[int, int, int], grid: Grid = GRID) -> Volume:
+    array = np.zeros(grid.shape, dtype=bool)
+    for voxel in marked:
+        array[voxel] = True
+    return Volume(array, grid, "label")
+
+
+def made_case(*, pet_grid: Grid = GRID, **masks: Volume) -> Case:
+    hu = np.arange(24, dtype=np.int16).reshape(SHAPE) * 100
+    suv = np.linspace(0, 6, int(np.prod(pet_grid.shape))).reshape(pet_grid.shape)
+    readers = {"expert": EXPERT, "other": OTHER, "model": MODEL}
+    return Case(
+        "P007",
+        "S1",
+        Volume(hu, GRID, "HU"),
+        Volume(suv, pet_grid, "SUVbw"),
+        {readers[name]: mask for name, mask in masks.items()},
+        notes=("PET resampled",),
+    )
+
+
+@pytest.fixture
+def viewer(monkeypatch: pytest.MonkeyPatch) -> SliceViewer:
+    made = SliceViewer()
+    sent: list[tuple[dict[str, Any], Any]] = []
+    monkeypatch.setattr(made, "send", lambda content, buffers=None: sent.append((content, buffers)))
+    made.sent = sent
+    yield made
+    made.close()
+
+
+def ask(viewer: SliceViewer, **content: Any) -> list[tuple[dict[str, Any], Any]]:
+    """Let a page ask, and return what it got."""
+    viewer.sent.clear()
+    viewer._handle_custom_msg(content, [])
+    return list(viewer.sent)
+
+
+def received(viewer: SliceViewer, name: str) -> NDArray[Any]:
+    """Put a volume together as the page does."""
+    info = viewer.case_info["volumes"][name]
+    data = bytearray(info["bytes"])
+    for content, (packed,) in ask(viewer, kind="want", serial=viewer.serial):
+        if content["volume"] == name:
+            piece = gzip.decompress(packed)
+            data[content["offset"] : content["offset"] + len(piece)] = piece
+    dtype = np.dtype("<f2" if info["type"] == "half" else "u1")
+    return np.frombuffer(bytes(data), dtype).reshape(info["lattice"]["shape"])
+
+
+def test_the_page_gets_every_volume_on_its_own_grid(viewer: SliceViewer) -> None:
+    pet_grid = Grid.straight((2, 3, 5), (4.0, 4.0, 1.5), (-4.0, 8.0, -1.0))
+    case = made_case(pet_grid=pet_grid, expert=label((1, 1, 1)))
+    viewer.show(case, styles_of([EXPERT]))
+    assert viewer.case_info["patient"] == "P007_S1"
+    assert viewer.case_info["notes"] == ["PET resampled"]
+    assert viewer.case_info["hu_range"] == [0.0, 2300.0]
+    ct, pet = (viewer.case_info["volumes"][name]["lattice"] for name in ("ct", "pet"))
+    assert ct == {"shape": [4, 3, 2], "spacing": [2.0, 1.0, 3.0], "origin": [-3.0, 10.0, 0.0]}
+    assert pet == {"shape": [2, 3, 5], "spacing": [4.0, 4.0, 1.5], "origin": [-4.0, 8.0, -1.0]}
+    # multiples of 100 up to 2300: 2100 and 2300 are even, so half floats hold them
+    np.testing.assert_array_equal(received(viewer, "ct"), case.ct.array)
+    np.testing.assert_allclose(received(viewer, "pet"), case.pet.array, rtol=2**-11)
+
+
+def test_readers_are_the_bits_of_one_byte_in_the_order_of_the_legend(viewer: SliceViewer) -> None:
+    case = made_case(
+        expert=label((0, 0, 0), (1, 1, 1)), other=label((1, 1, 1)), model=label((3, 2, 1))
+    )
+    viewer.show(case, styles_of([MODEL, EXPERT, OTHER]))
+    bits = received(viewer, "bits")
+    assert bits[0, 0, 0] == 0b010
+    assert bits[1, 1, 1] == 0b110
+    assert bits[3, 2, 1] == 0b001
+    assert np.count_nonzero(bits) == 3
+    assert viewer.case_info["box"] == [[0, 0, 0], [3, 2, 1]]
+    names = [reader["name"] for reader in viewer.case_info["readers"]]
+    assert names == ["Model A", "Expert A", "Expert B"]
+    assert [reader["dashed"] for reader in viewer.case_info["readers"]] == [True, False, False]
+
+
+def test_projections_run_from_front_to_back(viewer: SliceViewer) -> None:
+    case = made_case(expert=label((1, 0, 1)), other=label((1, 2, 1), (0, 1, 0)))
+    viewer.show(case, styles_of([EXPERT, OTHER]))
+    mip, bits = received(viewer, "mip"), received(viewer, "mip_bits")
+    assert mip.shape == bits.shape == (4, 1, 2)
+    # uptake grows with every index, so the highest along y is the last
+    np.testing.assert_allclose(mip[:, 0], case.pet.array[:, 2], rtol=2**-11)
+    assert bits[:, 0].tolist() == [[0b10, 0], [0, 0b11], [0, 0], [0, 0]]
+    # a projection has no depth: its one voxel lies at y = 0
+    assert viewer.case_info["volumes"]["mip"]["lattice"]["origin"] == [-3.0, 0.0, 0.0]
+
+
+def test_half_floats_step_by_two_above_2048_and_stop_at_their_largest(viewer: SliceViewer) -> None:
+    case = made_case(expert=label((0, 0, 0)))
+    hu = np.full(SHAPE, -1024, dtype=np.int32)
+    # 2049 lies between 2048 and 2050, 3003 between 3002 and 3004: both round to even steps
+    hu[0, 0, 0], hu[0, 0, 1], hu[0, 1, 0], hu[0, 1, 1] = 2047, 2049, 3003, 100_000
+    viewer.show(replace(case, ct=Volume(hu, GRID, "HU")), styles_of([EXPERT]))
+    found = received(viewer, "ct")
+    assert found[0, :2].tolist() == [[2047, 2048], [3004, 65504]]
+    assert (found[1:] == -1024).all()
+
+
+def test_pieces_are_small_and_fit_together(
+    viewer: SliceViewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PIECE_BYTES", 20)
+    case = made_case(expert=label((1, 1, 1)))
+    viewer.show(case, styles_of([EXPERT]))
+    pieces = [content for content, _ in ask(viewer, kind="want", serial=1)]
+    # 24 half floats are 48 bytes: pieces of 20, 20 and 8
+    assert [p["offset"] for p in pieces if p["volume"] == "ct"] == [0, 20, 40]
+    np.testing.assert_array_equal(received(viewer, "ct"), case.ct.array)
+
+
+def test_a_page_that_asks_for_an_earlier_case_gets_nothing(viewer: SliceViewer) -> None:
+    case = made_case(expert=label((1, 1, 1)))
+    viewer.show(case, styles_of([EXPERT]))
+    viewer.show(case, styles_of([EXPERT]))
+    assert viewer.serial == 2
+    assert ask(viewer, kind="want", serial=1) == []
+    answers = ask(viewer, kind="want", serial=2)
+    assert {content["serial"] for content, _ in answers} == {2}
+    assert {content["volume"] for content, _ in answers} == set(viewer.case_info["volumes"])
+
+
+def test_a_late_cursor_of_the_case_before_is_dropped(viewer: SliceViewer) -> None:
+    case = made_case(expert=label((1, 1, 1)))
+    viewer.show(case, styles_of([EXPERT]))
+    viewer.set_state({"cursor_mm": [1.0, 2.0, 3.0], "cursor_serial": 1})
+    assert viewer.cursor_mm == [1.0, 2.0, 3.0]
+    viewer.show(case, styles_of([EXPERT]), cursor_mm=(0, 11, 0))
+    viewer.set_state({"cursor_mm": [9.0, 9.0, 9.0], "cursor_serial": 1, "level": 50.0})
+    assert viewer.cursor_mm == [0.0, 11.0, 0.0]
+    assert viewer.level == 50.0
+
+
+def test_it_opens_at_the_hottest_marked_voxel(viewer: SliceViewer) -> None:
+    # uptake grows with the index: (2, 1, 0) is hotter than (0, 2, 1); it lies at
+    # -3 + 2 * 2, 10 + 1 * 1, 0 + 0 * 3
+    viewer.show(made_case(expert=label((0, 2, 1), (2, 1, 0))), styles_of([EXPERT]))
+    assert viewer.cursor_mm == [1.0, 11.0, 0.0]
+
+
+def test_it_opens_in_the_middle_where_nothing_is_marked(viewer: SliceViewer) -> None:
+    viewer.show(made_case(expert=label()), styles_of([EXPERT]))
+    assert viewer.cursor_mm == [0.0, 11.0, 1.5]
+    assert viewer.case_info["box"] is None
+
+
+def test_the_look_stays_when_the_patient_changes_and_readers_come_on_as_asked(
+    viewer: SliceViewer,
+) -> None:
+    case = made_case(expert=label((1, 1, 1)), other=label((1, 1, 1)))
+    viewer.show(case, styles_of([EXPERT, OTHER]))
+    assert viewer.visible == ["Expert A", "Expert B"]
+    viewer.level, viewer.mode = 40.0, "ct"
+    viewer.show(case, styles_of([EXPERT, OTHER]), visible=["Expert B"])
+    assert (viewer.level, viewer.mode, viewer.visible) == (40.0, "ct", ["Expert B"])
+    assert viewer.defaults["level"] == 400.0
+
+
+def test_a_page_without_webgl_gets_pictures(viewer: SliceViewer) -> None:
+    viewer.show(made_case(expert=label((1, 1, 1))), styles_of([EXPERT]))
+    look = {"level": 400, "width": 1800, "suvMin": 0, "suvMax": 8, "opacity": 0.6, "mode": "ct"}
+    wish = {
+        "kind": "picture",
+        "serial": 1,
+        "plane": "coronal",
+        "key": "k",
+        "position_mm": [0, 11, 0],
+        "mm_per_pixel": 0.5,
+        "look": look,
+        "visible": [],
+    }
+    ((content, (png,)),) = ask(viewer, **wish)
+    assert content == {"kind": "picture", "serial": 1, "plane": "coronal", "key": "k"}
+    picture = np.asarray(Image.open(io.BytesIO(png)))
+    # 4 x 2 mm across and 2 x 3 mm up, at half a millimetre
+    assert picture.shape == (12, 16, 3)
+    assert ask(viewer, **{**wish, "serial": 0}) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ("lps", GridError, r"patient P007_S1: CT grid is .* LPS, .* straighten\(\)"),
+        ("oblique pet", GridError, r"patient P007_S1: PET grid is .* straight axes"),
+        ("mask elsewhere", GridError, r"mask of Expert A is on .* call harmonise\(\) first"),
+        ("no mask", InputError, r"no mask of 'Model A'; it has Expert A"),
+        ("twice", InputError, r"readers Expert A, Expert A: expected each once"),
+        ("nine", InputError, r"9 readers: the viewer shows at most 8"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused(
+    viewer: SliceViewer, change: str, error: type[Exception], message: str
+) -> None:
+    case, readers = made_case(expert=label((1, 1, 1))), [EXPERT]
+    if change == "lps":
+        grid = Grid(SHAPE, np.diag([-2.0, -1.0, 3.0, 1.0]))
+        case = Case("P007", "S1", Volume(case.ct.array, grid, "HU"), case.pet, {})
+        readers = []
+    if change == "oblique pet":
+        affine = np.eye(4)
+        affine[0, 1] = 0.3
+        case = replace(case, pet=Volume(case.pet.array, Grid(SHAPE, affine), "SUVbw"))
+    if change == "mask elsewhere":
+        moved = Grid.straight(SHAPE, GRID.spacing_mm, (0.0, 0.0, 0.0))
+        case = replace(case, masks={EXPERT: label((1, 1, 1), grid=moved)})
+    if change == "no mask":
+        readers = [EXPERT, MODEL]
+    if change == "twice":
+        readers = [EXPERT, EXPERT]
+    if change == "nine":
+        readers = [Reader(f"Expert {n}") for n in range(9)]
+    with pytest.raises(error, match=message):
+        viewer.show(case, styles_of(readers))
+    assert viewer.serial == 0
+
+
+def test_closing_lets_the_volumes_go(viewer: SliceViewer) -> None:
+    viewer.show(made_case(expert=label((1, 1, 1))), styles_of([EXPERT]))
+    viewer.close()
+    assert ask(viewer, kind="want", serial=1) == []
+
+
+def test_the_page_gets_one_module_that_asks_nothing_of_the_network() -> None:
+    esm = str(SliceViewer._esm)
+    assert re.findall(r"^(?:import\b.*|export\b.*)$", esm, flags=re.M) == ["export default {"]
+    for forbidden in ("http:", "https:", "innerHTML", "outerHTML", "insertAdjacentHTML", "fetch("):
+        assert forbidden not in esm
+    # every module is in it, each before those that use it
+    for name in module.MODULES:
+        text = (module.FRONT / name).read_text()
+        for used in re.findall(r'^import .*?from "\./(?:front/)?([a-z]+\.js)";', text, re.M | re.S):
+            names = [Path(n).name for n in module.MODULES]
+            assert names.index(used) < names.index(Path(name).name), f"{name} comes before {used}"
+    assert {f"front/{p.name}" for p in module.FRONT.glob("front/*.js")} | {"viewer.js"} == set(
+        module.MODULES
+    )
+
+
+def test_the_front_ends_pure_functions() -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("no node here: tests/front/*.test.mjs run in node's own test runner")
+    files = sorted(str(p) for p in (REPO / "tests" / "front").glob("*.test.mjs"))
+    done = subprocess.run([node, "--test", *files], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

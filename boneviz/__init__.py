@@ -14,12 +14,12 @@ from boneviz.cohort import Cohort
 from boneviz.errors import BonevizError
 from boneviz.folds import Folds
 from boneviz.samples import samples_folder
+from boneviz.version import __version__
 from boneviz.volume import Grid, Volume
 
 if TYPE_CHECKING:
     from boneviz.show.explorer import Explorer
 
-__version__ = "0.1.0"
 __all__ = [
     "BonevizError",
     "Case",
@@ -30,6 +30,7 @@ __all__ = [
     "Prediction",
     "Reader",
     "Volume",
+    "__version__",
     "explore",
 ]
 

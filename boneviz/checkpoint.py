@@ -12,12 +12,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from boneviz import __version__
 from boneviz.case import Reader
 from boneviz.errors import BonevizError, CheckpointError
 from boneviz.files import sha256_of, write_whole
 from boneviz.fuse import FuseConfig, Modality
 from boneviz.network import NetConfig, build_network
+from boneviz.version import __version__
 
 __all__ = ["Checkpoint", "card_of", "load_checkpoint", "load_tensors", "save_checkpoint"]
 

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from boneviz import __version__
 from boneviz.cohort import Cohort
 from boneviz.errors import BonevizError, InputError
 from boneviz.samples import DEMONSTRATION
+from boneviz.version import __version__
 
 __all__ = ["main"]
 
@@ -239,8 +239,11 @@ def _compare(options: argparse.Namespace) -> None:
         axis="columns",
     )
     print(f"\nby patient, candidate / reference\n{by_patient.round(3).to_string()}")
-    if len(evaluation.models) == len(evaluation.experts) == 2:
-        print(f"\n{evaluation.interaction().words}")
+    if evaluation.models:
+        try:
+            print(f"\n{evaluation.interaction().words}")
+        except InputError as error:
+            print(f"\nNo comparison of styles: {error}")
 
 
 def _report(options: argparse.Namespace) -> None:

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from boneviz import __version__
 from boneviz.case import Case, Reader
 from boneviz.cohort import Cohort
 from boneviz.compare import CrossEvaluation, cross_evaluate
@@ -27,6 +26,7 @@ from boneviz.picture import LETTERS, Display, Plane, disputed_mm, fused_slice, p
 from boneviz.readings import read_readings
 from boneviz.samples import DEMONSTRATION
 from boneviz.score import Scores
+from boneviz.version import __version__
 
 __all__ = ["write_report"]
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from boneviz import __version__
 from boneviz.case import Case, Prediction, Reader
 from boneviz.errors import GridError, InputError
 from boneviz.metrics import (
@@ -29,6 +28,7 @@ from boneviz.metrics import (
 )
 from boneviz.scoretable import Scores, Status, read_scores, scores_table, write_scores
 from boneviz.surface import Surface, distances_between, find_surface, require_orthogonal
+from boneviz.version import __version__
 from boneviz.volume import Grid, Volume
 
 __all__ = [

@@ -1,0 +1,55 @@
+"""Make `data_samples/cohort` anew: synthetic patients, one model per expert, held-out predictions.
+
+Run with `make samples`. Everything follows from the seeds below: 24 phantoms are made, split into
+three folds, and one model per expert learns from two of them. The sample cohort is the third
+fold, eight patients whom neither model has ever seen. About half an hour on two cores; work in
+between is kept in `runs/samples`, and an interrupted run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from boneviz.cohort import Cohort
+from boneviz.crossval import plan, run
+from boneviz.patches import TrainConfig
+from boneviz.phantom import make_cohort
+
+HERE = Path(__file__).resolve().parent
+WORK = HERE.parent / "runs" / "samples"
+N_PATIENTS, N_FOLDS, SEED = 24, 3, 7
+HELD_OUT = 0
+CONFIG = TrainConfig(steps=2500, seed=SEED)
+
+
+def main() -> int:
+    cohort = make_cohort(WORK, n_patients=N_PATIENTS, seed=SEED)
+    todo = plan(cohort, CONFIG, n_folds=N_FOLDS, only_folds=[HELD_OUT], seed=SEED)
+    cohort = run(cohort, todo)
+
+    patients = sorted(todo.folds.held_out(HELD_OUT))
+    fresh = HERE / "cohort.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    for patient in patients:
+        shutil.copytree(WORK / patient, fresh / patient)
+    for model in cohort.models:
+        for suffix in (".safetensors", ".json"):
+            name = f"{model.key}_fold{HELD_OUT}{suffix}"
+            (fresh / "models").mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(WORK / "models" / name, fresh / "models" / name)
+        shutil.copytree(WORK / "predictions" / model.key, fresh / "predictions" / model.key)
+    replace(cohort, name="boneviz sample cohort", root=fresh).save()
+
+    sample = Cohort.open(fresh)
+    shutil.rmtree(HERE / "cohort", ignore_errors=True)
+    fresh.rename(HERE / "cohort")
+    size = sum(path.stat().st_size for path in (HERE / "cohort").rglob("*") if path.is_file())
+    print(f"{len(sample)} patients, {size / 1e6:.1f} MB in {HERE / 'cohort'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -49,7 +49,8 @@ def make_cohort(
     Raises
     ------
     CohortError
-        `out` holds another cohort, or phantoms of another seed, configuration or version.
+        `out` holds another cohort, phantoms of another seed, configuration or version, or more
+        phantoms than asked for.
     InputError
         Fewer than one patient, or more than 999.
     """
@@ -62,7 +63,7 @@ def make_cohort(
         "config": {"style": config.style, "size": config.size},
         "generation": GENERATION,
     }
-    _require_ours(out, recipe)
+    _require_ours(out, recipe, n_patients)
     refs = []
     patients = range(1, n_patients + 1)
     for n in tqdm(patients, desc="phantoms", unit="patient", disable=not progress):
@@ -113,8 +114,8 @@ def _is_complete(ref: CaseRef) -> bool:
     return all(path.is_file() for path in files)
 
 
-def _require_ours(out: Path, recipe: dict[str, Any]) -> None:
-    """Raise unless `out` is new, empty, or holds phantoms of this very recipe."""
+def _require_ours(out: Path, recipe: dict[str, Any], n_patients: int) -> None:
+    """Raise unless `out` is new, empty, or holds no more than phantoms of this very recipe."""
     if out.exists() and not out.is_dir():
         raise CohortError(f"{out}: is a file; give a folder for the phantoms")
     plants = sorted(out.glob("*/plant.json"))
@@ -133,6 +134,11 @@ def _require_ours(out: Path, recipe: dict[str, Any]) -> None:
                 f"{out}: holds phantoms of {_in_words(found)}, expected {_in_words(recipe)}; "
                 "give a new folder, or the same options as before"
             )
+    if len(plants) > n_patients:
+        raise CohortError(
+            f"{out}: holds {len(plants)} phantoms, more than the {n_patients} asked for; "
+            "ask for as many, or give a new folder"
+        )
     strangers = [
         folder.name
         for folder in sorted(out.glob("*/"))

@@ -1,0 +1,120 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from boneviz.cohort import Cohort
+from boneviz.errors import CohortError, InputError
+from boneviz.files import sha256_of
+from boneviz.nifti import read_case
+from boneviz.phantom import PhantomConfig, make_cohort, make_phantom
+
+TINY = PhantomConfig(size="tiny")
+
+
+def make(out: Path, n_patients: int = 2, **options: object) -> Cohort:
+    return make_cohort(out, n_patients=n_patients, **{"config": TINY, "progress": False, **options})
+
+
+def hashes(out: Path) -> dict[str, str]:
+    return {str(p.relative_to(out)): sha256_of(p) for p in sorted(out.rglob("*")) if p.is_file()}
+
+
+def test_a_cohort_on_disk_opens_and_holds_what_was_made(tmp_path: Path) -> None:
+    made = make(tmp_path / "c")
+    opened = Cohort.open(tmp_path / "c")
+    assert opened.patients == made.patients == ("P001", "P002")
+    assert [reader.name for reader in opened.experts] == ["Expert A", "Expert B"]
+    assert opened.synthetic and "not for diagnosis" in opened.provenance
+    read = read_case(opened.cases[0])
+    phantom = make_phantom("P001", kind="osteomyelitis", region="leg", seed=0, config=TINY)
+    assert (read.ct.array == phantom.case.ct.array).all()
+    assert np.allclose(read.pet.array, phantom.case.pet.array, atol=1e-3)
+    assert read.pet.grid.matches(phantom.case.pet.grid)
+    for reader, mask in phantom.case.masks.items():
+        assert (read.masks[reader].array == mask.array).all()
+    plant = json.loads((tmp_path / "c/P001/plant.json").read_text())
+    assert plant == json.loads(json.dumps(phantom.plant.to_dict()))
+
+
+def test_the_same_seed_writes_the_same_bytes(tmp_path: Path) -> None:
+    make(tmp_path / "one")
+    make(tmp_path / "two")
+    assert hashes(tmp_path / "one") == hashes(tmp_path / "two")
+
+
+def test_a_larger_cohort_begins_with_the_smaller(tmp_path: Path) -> None:
+    make(tmp_path / "c", 1)
+    before = hashes(tmp_path / "c")
+    stamp = (tmp_path / "c/P001/ct.nii.gz").stat().st_mtime_ns
+    assert len(make(tmp_path / "c", 3)) == 3
+    after = hashes(tmp_path / "c")
+    assert {name: after[name] for name in before} == before
+    # it was kept, not made again
+    assert (tmp_path / "c/P001/ct.nii.gz").stat().st_mtime_ns == stamp
+
+
+def test_a_smaller_cohort_does_not_hide_patients_that_are_there(tmp_path: Path) -> None:
+    make(tmp_path / "c", 3)
+    with pytest.raises(CohortError, match="holds 3 phantoms, more than the 2 asked for"):
+        make(tmp_path / "c", 2)
+
+
+def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
+    make(tmp_path / "c")
+    complete = hashes(tmp_path / "c")
+    # as if stopped while the second patient was being written
+    (tmp_path / "c/cohort.toml").unlink()
+    (tmp_path / "c/P002/plant.json").unlink()
+    (tmp_path / "c/P002/expert_b.nii.gz").unlink()
+    make(tmp_path / "c")
+    assert hashes(tmp_path / "c") == complete
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"seed": 5}, "seed 0, .* expected seed 5"),
+        ({"config": PhantomConfig(style="null", size="tiny")}, "expected seed 0, style null"),
+        ({"config": PhantomConfig()}, "expected seed 0, style two-styles, size full"),
+    ],
+)
+def test_phantoms_of_other_options_are_left_alone(
+    tmp_path: Path, options: dict[str, object], words: str
+) -> None:
+    make(tmp_path / "c", 1)
+    before = hashes(tmp_path / "c")
+    with pytest.raises(CohortError, match=words):
+        make(tmp_path / "c", 1, **options)
+    assert hashes(tmp_path / "c") == before
+
+
+def test_another_cohort_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "cohort.toml").write_text('format = 1\nname = "Clinic"\n')
+    with pytest.raises(CohortError, match="holds another cohort; give a new folder"):
+        make(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["cohort.toml"]
+
+
+def test_other_images_and_files_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "patient7").mkdir()
+    (tmp_path / "patient7/ct.nii.gz").write_bytes(b"mine")
+    with pytest.raises(CohortError, match=r"holds other images \(patient7\)"):
+        make(tmp_path)
+    with pytest.raises(CohortError, match="is a file; give a folder"):
+        make(tmp_path / "patient7/ct.nii.gz")
+
+
+def test_a_damaged_plant_is_named(tmp_path: Path) -> None:
+    make(tmp_path / "c", 1)
+    (tmp_path / "c/P001/plant.json").write_text("{")
+    with pytest.raises(CohortError, match=r"P001/plant\.json: not readable"):
+        make(tmp_path / "c", 1)
+
+
+@pytest.mark.parametrize("n", [0, 1000])
+def test_number_of_patients_is_checked(tmp_path: Path, n: int) -> None:
+    with pytest.raises(InputError, match=f"{n} phantom patients: expected 1 to 999"):
+        make(tmp_path, n)
+    assert not any(tmp_path.iterdir())

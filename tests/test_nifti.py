@@ -1,4 +1,4 @@
-"""Volumes, masks and predictions from and to NIfTI: what is written comes back, the rest refused."""
+"""Volumes and predictions from and to NIfTI: what is written comes back, the rest is refused."""
 
 from __future__ import annotations
 
@@ -472,7 +472,7 @@ def test_a_damaged_record_is_done_again_and_never_read(tmp_path: Path, content: 
 
 
 def test_a_missing_prediction_says_what_to_run(tmp_path: Path) -> None:
-    with pytest.raises(CohortError, match="patient P01_S2: no prediction in .*`boneviz predict`"):
+    with pytest.raises(CohortError, match=r"patient P01_S2: no prediction in .*`boneviz predict`"):
         read_prediction(tmp_path, ref_of(session="S2"))
 
 

@@ -104,7 +104,7 @@ def test_an_expert_who_saw_nothing_cannot_be_learned_from(tmp_path: Path) -> Non
     ref = write_case(empty, tmp_path)
     with pytest.raises(
         TrainingError,
-        match="Expert B outlined no lesion in the 1 training patients of fold 0.*more patients",
+        match=r"Expert B outlined no lesion in the 1 training patients of fold 0.*more patients",
     ):
         read_samples([ref], EXPERT_B, CONFIG, progress=False)
 

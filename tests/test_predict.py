@@ -21,7 +21,7 @@ from boneviz.predict import Predictor
 from boneviz.train import fit
 from boneviz.volume import Grid
 
-CONFIG = tiny_config(steps=120)
+CONFIG = tiny_config(steps=80)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_scans_that_do_not_overlap_are_refused(trained: Checkpoint) -> None:
     far = case_on(
         Grid.straight((20, 20, 20), (6, 6, 6)), Grid.straight((5, 5, 5), (6, 6, 6), (900,) * 3)
     )
-    with pytest.raises(GridError, match="patient P01: PET on .* does not overlap the CT"):
+    with pytest.raises(GridError, match=r"patient P01: PET on .* does not overlap the CT"):
         Predictor(trained)(far)
 
 

@@ -139,7 +139,7 @@ def test_the_same_outlines_under_another_name_give_the_same_weights(
 
 
 def test_other_outlines_and_other_seeds_give_other_weights(tiny_cohort: Cohort) -> None:
-    # the test before this one would pass for a fit that learned from nothing
+    # a fit that learned from nothing would pass all tests of equality
     config = replace(CONFIG, steps=2)
     shas = set()
     for name, changes in (("a", {}), ("b", {"expert": "Expert B"}), ("c", {"seed": 4})):
@@ -206,7 +206,7 @@ def test_an_unfinished_fit_of_other_settings_or_patients_is_not_gone_on_with(
         with pytest.raises(KeyboardInterrupt):
             fit(tiny_cohort, FOLDS, CONFIG, progress=False)
     with pytest.raises(
-        CheckpointError, match="an unfinished fit with other .*; delete it to start"
+        CheckpointError, match=r"an unfinished fit with other .*; delete it to start"
     ):
         fit(tiny_cohort, folds, replace(CONFIG, **changes), progress=False)
 

@@ -143,24 +143,28 @@ NEARLY_COINCIDE = affine_of((1, 0, 0), (1, 1e-8, 0), (0, 0, 3))
 PROJECTIVE = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0.5, 1.0]])
 
 
+IMPOSSIBLE_GRIDS = [
+    ("no voxels", (0, 3, 4), np.eye(4), r"shape \(0, 3, 4\): expected three positive"),
+    ("negative", (2, -3, 4), np.eye(4), r"shape \(2, -3, 4\)"),
+    ("flat", (3, 4), np.eye(4), r"shape \(3, 4\): expected three"),
+    ("four axes", (3, 4, 5, 2), np.eye(4), r"shape \(3, 4, 5, 2\): expected three"),
+    ("part of a voxel", (2.7, 3, 4), np.eye(4), r"shape \(2\.7, 3, 4\)"),
+    ("NaN", (2, 3, 4), NAN_AFFINE, "expected a finite 4 x 4 matrix"),
+    ("3 x 3", (2, 3, 4), np.eye(3), "expected a finite 4 x 4 matrix"),
+    ("projective", (2, 3, 4), PROJECTIVE, r"ends in \[0.0, 0.0, 0.5, 1.0\]: expected 0 0 0 1"),
+    ("no depth", (2, 3, 4), NO_DEPTH, r"spacing \[1.0, 1.0, 0.0\] mm.*determinant 0"),
+    ("axes coincide", (2, 3, 4), TWO_COINCIDE, "expected three independent axes"),
+    ("axes nearly coincide", (2, 3, 4), NEARLY_COINCIDE, "expected three independent axes"),
+]
+
+
 @pytest.mark.parametrize(
-    ("name", "shape", "affine", "says"),
-    [
-        ("no voxels", (0, 3, 4), np.eye(4), r"shape \(0, 3, 4\): expected three positive"),
-        ("negative", (2, -3, 4), np.eye(4), r"shape \(2, -3, 4\)"),
-        ("flat", (3, 4), np.eye(4), r"shape \(3, 4\): expected three"),
-        ("four axes", (3, 4, 5, 2), np.eye(4), r"shape \(3, 4, 5, 2\): expected three"),
-        ("part of a voxel", (2.7, 3, 4), np.eye(4), r"shape \(2\.7, 3, 4\)"),
-        ("NaN", (2, 3, 4), NAN_AFFINE, "expected a finite 4 x 4 matrix"),
-        ("3 x 3", (2, 3, 4), np.eye(3), "expected a finite 4 x 4 matrix"),
-        ("projective", (2, 3, 4), PROJECTIVE, r"ends in \[0.0, 0.0, 0.5, 1.0\]: expected 0 0 0 1"),
-        ("no depth", (2, 3, 4), NO_DEPTH, r"spacing \[1.0, 1.0, 0.0\] mm.*determinant 0"),
-        ("axes coincide", (2, 3, 4), TWO_COINCIDE, "expected three independent axes"),
-        ("axes nearly coincide", (2, 3, 4), NEARLY_COINCIDE, "expected three independent axes"),
-    ],
+    ("shape", "affine", "says"),
+    [row[1:] for row in IMPOSSIBLE_GRIDS],
+    ids=[row[0] for row in IMPOSSIBLE_GRIDS],
 )
 def test_impossible_grids_are_refused(
-    name: str, shape: tuple[int, ...], affine: np.ndarray, says: str
+    shape: tuple[int, ...], affine: np.ndarray, says: str
 ) -> None:
     with pytest.raises(GridError, match=says):
         Grid(shape, affine)  # type: ignore[arg-type]
@@ -209,33 +213,37 @@ def with_bad(*bad: float) -> np.ndarray:
     return array
 
 
+IMPOSSIBLE_VOLUMES = [
+    (
+        "shape",
+        np.zeros((5, 3, 4), np.float32),
+        "HU",
+        GridError,
+        r"array of shape \(5, 3, 4\) on a grid of shape \(5, 4, 3\)",
+    ),
+    ("unit", filled(0), "SUV", InputError, "unit 'SUV': expected one of HU, SUVbw, label"),
+    ("label in bytes", filled(1, np.uint8), "label", InputError, "holds uint8: expected bool"),
+    ("bool HU", filled(1, bool), "HU", InputError, "HU volume holds bool: expected numbers"),
+    ("complex", filled(1, complex), "SUVbw", InputError, "holds complex128: expected numbers"),
+    ("NaN", with_bad(np.nan, np.inf, -np.inf), "HU", InputError, "3 voxels of a HU volume are"),
+    (
+        "above one",
+        with_bad(1.25, 0),
+        "probability",
+        InputError,
+        "spans 0 to 1.25: expected 0 to 1",
+    ),
+    ("below zero", with_bad(-0.5), "probability", InputError, "spans -0.5 to 0.5"),
+]
+
+
 @pytest.mark.parametrize(
-    ("name", "array", "unit", "error", "says"),
-    [
-        (
-            "shape",
-            np.zeros((5, 3, 4), np.float32),
-            "HU",
-            GridError,
-            r"array of shape \(5, 3, 4\) on a grid of shape \(5, 4, 3\)",
-        ),
-        ("unit", filled(0), "SUV", InputError, "unit 'SUV': expected one of HU, SUVbw, label"),
-        ("label in bytes", filled(1, np.uint8), "label", InputError, "holds uint8: expected bool"),
-        ("bool HU", filled(1, bool), "HU", InputError, "HU volume holds bool: expected numbers"),
-        ("complex", filled(1, complex), "SUVbw", InputError, "holds complex128: expected numbers"),
-        ("NaN", with_bad(np.nan, np.inf, -np.inf), "HU", InputError, "3 voxels of a HU volume are"),
-        (
-            "above one",
-            with_bad(1.25, 0),
-            "probability",
-            InputError,
-            "spans 0 to 1.25: expected 0 to 1",
-        ),
-        ("below zero", with_bad(-0.5), "probability", InputError, "spans -0.5 to 0.5"),
-    ],
+    ("array", "unit", "error", "says"),
+    [row[1:] for row in IMPOSSIBLE_VOLUMES],
+    ids=[row[0] for row in IMPOSSIBLE_VOLUMES],
 )
 def test_impossible_volumes_are_refused(
-    name: str, array: np.ndarray, unit: str, error: type[Exception], says: str
+    array: np.ndarray, unit: str, error: type[Exception], says: str
 ) -> None:
     with pytest.raises(error, match=says):
         Volume(array, STRAIGHT, unit)  # type: ignore[arg-type]

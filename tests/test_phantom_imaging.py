@@ -70,7 +70,7 @@ def test_resolution_is_five_millimetres() -> None:
 
 
 def test_pet_grid_covers_the_ct_from_another_origin() -> None:
-    grid = pet_grid(GRID, (4.07, 4.07, 4.0), np.random.default_rng(2))
+    grid = pet_grid(GRID, (4.07, 4.07, 4.0), rng=np.random.default_rng(2))
     assert (grid.corners_mm().min(axis=0) < GRID.corners_mm().min(axis=0)).all()
     assert (grid.corners_mm().max(axis=0) >= GRID.corners_mm().max(axis=0)).all()
     apart = GRID.to_index(grid.affine_ras_mm[:3, 3])
@@ -81,7 +81,7 @@ def test_pet_keeps_places_and_its_noise_grows_with_activity() -> None:
     activity = np.full(SHAPE, 1.0, np.float32)
     activity[24:] = 9.0
     grid = Grid.straight((24, 20, 9), (4.0, 4.0, 4.0), (-40.0, 13.0, -600.0))
-    pet = scan_pet(activity, GRID, grid, np.random.default_rng(5)).array
+    pet = scan_pet(activity, GRID, pet=grid, rng=np.random.default_rng(5)).array
     # the step lies at x = -40.3 + 2 * 23.5 = 6.7 mm, PET index (6.7 + 40) / 4 = 11.7
     cold, hot = pet[:10], pet[14:]
     assert cold.mean() == pytest.approx(1, rel=0.03)

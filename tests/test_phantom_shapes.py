@@ -30,7 +30,7 @@ def test_ball_is_measured_exactly() -> None:
 def test_turned_ellipsoid_has_its_long_axis_where_told() -> None:
     half = np.sqrt(0.5)
     diagonal = np.array([[half, half, 0], [half, -half, 0], [0, 0, 1]])
-    cigar = ellipsoid((0, 0, 0), (10, 2, 2), diagonal)
+    cigar = ellipsoid((0, 0, 0), (10, 2, 2), axes=diagonal)
     tip, side = (10 * half, 10 * half, 0.0), (2 * half, -2 * half, 0.0)
     assert at(cigar, tip, side) == pytest.approx([0, 0], abs=1e-3)
     assert cigar.high_mm[0] == pytest.approx(np.hypot(10 * half, 2 * half))

@@ -44,6 +44,7 @@ class Design:
     extensions : phlegmon and abscess beside the bone
     pus : centres without uptake, inside core or extensions
     involucrum : where new bone thickens the old
+    erosions : holes eaten into endplates or under cartilage, with a dense border
     sequestrum : dead, dense bone in a cavity
     gaps : fracture lines
     metal : implant
@@ -58,6 +59,7 @@ class Design:
     uptake: Uptake
     host: Shape | None = None
     pus: tuple[Shape, ...] = ()
+    erosions: tuple[Shape, ...] = ()
     involucrum: Shape | None = None
     sequestrum: Shape | None = None
     gaps: tuple[Shape, ...] = ()
@@ -124,6 +126,11 @@ def infect(body: Body, design: Design) -> Findings:
         tract = None
     _paint_extension(body, extension, design)
     _paint_core(body, core, host, design.uptake.core_suv)
+    for shape in design.erosions:
+        hole = np.maximum(space.distance(shape) + 0.7 * wobble, host)
+        border = np.clip((body.ct - 120) / 80, 0, 1).astype(np.float32)
+        body.lay(hole - np.float32(3.5), hu=520, weight=np.float32(0.7) * border)
+        body.lay(hole, hu=48 + 6 * body.texture)
     for shape in design.pus:
         centre = np.maximum(space.distance(shape) + wobble, np.minimum(core, extension) + 2)
         body.lay(centre, hu=24, suv=0.9, edge_mm=3)

@@ -21,7 +21,7 @@ class Distractor:
     suv: float
 
 
-def distract(body: Body, region: str, kind: str, rng: np.random.Generator) -> list[Distractor]:
+def distract(body: Body, region: str, *, kind: str, rng: np.random.Generator) -> list[Distractor]:
     """Paint two sterile foci away from the infection and return them."""
     places = _places(region, kind)
     chosen = sorted(rng.choice(len(places), size=2, replace=False).tolist())

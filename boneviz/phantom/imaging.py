@@ -72,7 +72,7 @@ def true_activity(body: Body, grid: Grid) -> Field:
     return np.asarray(gaussian_filter(body.suv, tuple(sigma), mode="nearest"), np.float32)
 
 
-def pet_grid(ct: Grid, spacing_mm: tuple[float, float, float], rng: np.random.Generator) -> Grid:
+def pet_grid(ct: Grid, spacing_mm: tuple[float, float, float], *, rng: np.random.Generator) -> Grid:
     """Return a PET lattice that covers the CT's, its voxel centres at other places."""
     low, high = ct.corners_mm().min(axis=0), ct.corners_mm().max(axis=0)
     spacing = np.array(spacing_mm)
@@ -81,7 +81,7 @@ def pet_grid(ct: Grid, spacing_mm: tuple[float, float, float], rng: np.random.Ge
     return Grid.straight(shape.tolist(), spacing_mm, origin.round(3).tolist())
 
 
-def scan_pet(activity: Field, ct: Grid, pet: Grid, rng: np.random.Generator) -> Volume:
+def scan_pet(activity: Field, ct: Grid, *, pet: Grid, rng: np.random.Generator) -> Volume:
     """Return the PET: activity sampled on its own lattice, with the noise of counted decays."""
     ratio = np.array(pet.spacing_mm) / np.array(ct.spacing_mm)
     offset = ct.to_index(pet.affine_ras_mm[:3, 3])

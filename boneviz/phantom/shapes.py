@@ -158,7 +158,7 @@ def profile(knots_mm: Sequence[float], values: Sequence[float]) -> Callable[[Fie
 
 
 def ellipsoid(
-    centre_mm: Sequence[float], radii_mm: Sequence[float], axes: NDArray[Any] | None = None
+    centre_mm: Sequence[float], radii_mm: Sequence[float], *, axes: NDArray[Any] | None = None
 ) -> Shape:
     """Return an ellipsoid; the rows of `axes` are the unit directions of its radii."""
     cx, cy, cz = (float(c) for c in centre_mm)

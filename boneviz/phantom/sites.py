@@ -97,7 +97,7 @@ def _shaft(
     if rng.random() < 0.4:
         spots.append((-0.8, -up * (half + rng.uniform(17, 22))))
     return _Shaft(
-        core=ellipsoid(centre, (radius + 9, radius + 9, half)),
+        core=ellipsoid(centre, (radius + 5.5, radius + 5.5, half)),
         extension=ellipsoid(beside, (*wide, max(high, 17.0))),
         abscess=ellipsoid(_along(centre, outward, radius + 8), (5.5, 5.5, 0.25 * half)),
         sinus=tube([centre, beside, bend, skin], [3.0, 4.0, 3.4, 3.4]),
@@ -118,7 +118,7 @@ def _tibial_osteomyelitis(rng: Rng) -> tuple[Design, Vector]:
         extensions=(part.extension,),
         uptake=_uptake(rng, 3.6, 5.2),
         pus=(part.abscess,),
-        involucrum=ellipsoid(centre, (26, 26, part.half_mm)),
+        involucrum=ellipsoid(centre, (20, 20, part.half_mm)),
         sequestrum=ellipsoid(_along(centre, (0.5, 0.8, 3.0), rng.uniform(-1, 1)), (3.2, 4.0, 12.0)),
         sinus=part.sinus,
         foci=part.foci,
@@ -145,7 +145,7 @@ def _femoral_osteomyelitis(rng: Rng) -> tuple[Design, Vector]:
 
 def _oblique_gap(centre: Vector, *, tilt: float) -> Shape:
     c, s = np.cos(tilt), np.sin(tilt)
-    return ellipsoid(centre, (30, 30, 1.6), np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]]))
+    return ellipsoid(centre, (30, 30, 1.6), axes=np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]]))
 
 
 def _plated_tibia(rng: Rng) -> tuple[Design, Vector]:
@@ -210,12 +210,17 @@ def _spondylodiscitis(rng: Rng) -> tuple[Design, Vector]:
         ellipsoid((0, y - 19, z), (9, 4, rng.uniform(12, 17))),
         ellipsoid(psoas, (13, 12, rng.uniform(17, 22))),
     ]
+    erosions = [
+        ellipsoid((rng.uniform(-13, 13), y + rng.uniform(-5, 9), z + end * 6), (9, 8, 5.5))
+        for end in (-1, -1, 1, 1)
+    ]
     corner = (float(rng.choice((-15.0, 15.0))), disc_centre(n + 1)[1] + 11, z - 31.0)
     reach = rng.uniform(15, 25)
     plan = Design(
         core=ellipsoid(centre, (29, 24, reach)),
         host=host,
         extensions=tuple(extensions),
+        erosions=tuple(erosions),
         pus=(
             ellipsoid(psoas, (7, 6, 11)),
             ellipsoid((rng.uniform(-4, 4), y + 2, z), (15, 10, 5)),
@@ -243,6 +248,10 @@ def _septic_hip(rng: Rng) -> tuple[Design, Vector]:
     plan = Design(
         core=core,
         extensions=(capsule, bursa),
+        erosions=(
+            ellipsoid((x - 4, y + rng.uniform(-8, 12), z + 22), (9, 7, 5)),
+            ellipsoid((x - 12, y + rng.uniform(-8, 8), z + 31), (8, 8, 4.5)),
+        ),
         sinus=sinus,
         foci=(_blob((134.0, -22.0, -12.0), rng, 5.5, 6.8),),
         effusion=True,
@@ -267,6 +276,10 @@ def _septic_knee(rng: Rng) -> tuple[Design, Vector]:
     plan = Design(
         core=ellipsoid(centre, (24, 27, rng.uniform(19, 27))),
         extensions=(recess, line),
+        erosions=(
+            ellipsoid((centre[0] + rng.uniform(-6, 6), -2, z - 8), (8, 10, 5)),
+            ellipsoid((centre[0] + rng.uniform(-6, 6), -4, z + 6), (7, 9, 4.5)),
+        ),
         foci=(_blob((x + 1, 44, z + 44), rng, 5.5, 6.5),),
         effusion=True,
         uptake=_uptake(rng, 1.8, 2.6),

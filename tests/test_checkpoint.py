@@ -60,6 +60,8 @@ def test_weights_come_back_as_half_precision(tmp_path: Path) -> None:
     there = saved(tmp_path)
     torch.manual_seed(0)
     made = build_network(NET).state_dict()
+    stored = load_tensors(there.weights)
+    assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
     loaded = load_checkpoint(there.weights).network()
     assert not loaded.training
     for name, tensor in loaded.state_dict().items():

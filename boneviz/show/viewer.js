@@ -137,7 +137,10 @@ export class SliceView {
     const onLook = () => this.refresh();
     const onCursor = () => {
       const [x, y, z] = this.model.get("cursor_mm");
-      if (this.timers.tell || !this.serial) return;
+      if (!this.serial || [x, y, z].every((value, axis) => value === this.cursor[axis])) return;
+      // whoever set it last wins, also over a move that Python has not been told of yet
+      clearTimeout(this.timers.tell);
+      this.timers.tell = 0;
       this.cursor = [x, y, z];
       this.refresh();
     };

@@ -20,7 +20,8 @@ Fixtures (in ``tests/browser/conftest.py``, for every test below ``tests/browser
     ``output(code)``            the same, and returns the text that the cell printed
     ``viewer(nth=0)``           locator of the nth slice viewer
     ``wait_drawn(nth=0, serial=None)``  waits until its slices are drawn (of that case number)
-    ``settle(nth=0)``           waits until the next frames have been drawn
+    ``settle()``                waits until the next frames have been drawn
+    ``until(check, seconds=15)``  waits until a function says True
     ``pixels(locator)``         (H, W, 3) uint8 of what the screen shows there, device pixels
     ``keep(name, locator=None)``  saves a screenshot as ``test-output/NAME.png``
     ``scroll_to(locator)``, ``box(locator)``
@@ -46,7 +47,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -75,6 +76,11 @@ SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "docmanager-extension/plugin": {"autosave": False},
 }
+
+
+# the notebook, also where another tab is in front
+PANEL = """[...(window.jupyterapp?.shell?.widgets('main') ?? [])].find(
+  (widget) => widget.context?.sessionContext && widget.content?.widgets)"""
 
 
 class Lab:
@@ -227,21 +233,20 @@ class NotebookPage:
         """Open a notebook of the server's folder and wait for its kernel."""
         page = self.page
         page.goto(f"{self.lab.url}/lab/tree/{name}?token={self.lab.token}&reset")
-        page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget", timeout=60_000)
+        page.wait_for_function(f"() => {PANEL}", timeout=60_000)
         page.evaluate(
             """async (dark) => {
               const app = window.jupyterapp;
               const theme = 'JupyterLab Dark';
               await app.restored;
-              if (dark) await app.commands.execute('apputils:change-theme', {theme});
+              await app.commands.execute('apputils:change-theme', {theme});
               if (!app.shell.leftCollapsed) app.shell.collapseLeft();
               app.shell.collapseRight();
             }""",
             self.dark,
         )
         page.wait_for_function(
-            """() => window.jupyterapp.shell.currentWidget?.context?.sessionContext
-              ?.session?.kernel?.status === 'idle'""",
+            f"() => ({PANEL}).context.sessionContext.session?.kernel?.status === 'idle'",
             timeout=60_000,
         )
 
@@ -256,16 +261,16 @@ class NotebookPage:
     def wait_idle(self, seconds: float = 120) -> None:
         """Wait until every code cell has run; raise with the traceback where one raised."""
         self.page.wait_for_function(
-            """() => {
-              const cells = window.jupyterapp.shell.currentWidget.content.model.sharedModel.cells;
+            f"""() => {{
+              const {{cells}} = ({PANEL}).content.model.sharedModel;
               const code = [...cells].filter((c) => c.cell_type === 'code' && c.source.trim());
               const failed = code.some((c) => c.outputs.some((o) => o.output_type === 'error'));
               return failed || code.every((c) => c.execution_count !== null);
-            }""",
+            }}""",
             timeout=seconds * 1000,
         )
         failed = self.page.evaluate(
-            """() => [...window.jupyterapp.shell.currentWidget.content.model.sharedModel.cells]
+            f"""() => [...({PANEL}).content.model.sharedModel.cells]
               .filter((c) => c.cell_type === 'code')
               .flatMap((c) => c.outputs.filter((o) => o.output_type === 'error'))
               .map((o) => o.traceback.join('\\n'))"""
@@ -280,21 +285,20 @@ class NotebookPage:
     def output(self, code: str, *, wait: float = 60) -> str:
         """Run code in the notebook's kernel, without a cell, and return what it printed."""
         answer = self.page.evaluate(
-            """async ([code, seconds]) => {
-              const {sessionContext} = window.jupyterapp.shell.currentWidget.context;
-              const {kernel} = sessionContext.session;
-              const future = kernel.requestExecute({code, store_history: false});
+            f"""async ([code, seconds]) => {{
+              const {{kernel}} = ({PANEL}).context.sessionContext.session;
+              const future = kernel.requestExecute({{code, store_history: false}});
               let text = '', error = '';
-              future.onIOPub = (m) => {
+              future.onIOPub = (m) => {{
                 if (m.header.msg_type === 'stream') text += m.content.text;
                 if (m.header.msg_type === 'error') error = m.content.traceback.join('\\n');
-              };
-              const late = new Promise((_, no) => {
+              }};
+              const late = new Promise((_, no) => {{
                 setTimeout(() => no(new Error('the kernel is too slow')), seconds * 1000);
-              });
+              }});
               await Promise.race([future.done, late]);
-              return {text, error};
-            }""",
+              return {{text, error}};
+            }}""",
             [code, wait],
         )
         if answer["error"]:
@@ -318,6 +322,13 @@ class NotebookPage:
         )
         self.settle()
         return self.viewer(nth)
+
+    def until(self, check: Callable[[], bool], *, seconds: float = 15) -> None:
+        """Wait until a check holds; at the end of the time fail."""
+        deadline = time.monotonic() + seconds
+        while not check() and time.monotonic() < deadline:
+            self.page.wait_for_timeout(50)
+        assert check(), f"still not so after {seconds} s"
 
     def settle(self) -> None:
         """Wait until three animation frames have passed."""

@@ -122,6 +122,9 @@ def load_checkpoint(path: str | Path, *, modality: Modality | None = None) -> Ch
                 f"{card_path}: format {card['format']}, expected {FORMAT}; "
                 f"it was written by boneviz {card.get('boneviz')}, this is {__version__}"
             )
+        trained_on = card["trained_on"]
+        if not isinstance(trained_on, list) or not all(isinstance(p, str) for p in trained_on):
+            raise CheckpointError(f"{card_path}: trained_on is no list of patient ids")
         checkpoint = Checkpoint(
             reader=Reader(**card["reader"]),
             net=NetConfig(**card["net"]),
@@ -129,7 +132,7 @@ def load_checkpoint(path: str | Path, *, modality: Modality | None = None) -> Ch
             spacing_mm=_triple(card["spacing_mm"], float),
             patch=_triple(card["patch"], int),
             fold=int(card["fold"]),
-            trained_on=frozenset(card["trained_on"]),
+            trained_on=frozenset(trained_on),
             settings=json.dumps(card["settings"], sort_keys=True),
             demonstration=bool(card["demonstration"]),
             weights=weights,

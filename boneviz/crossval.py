@@ -52,10 +52,11 @@ def deal_folds(cohort: Cohort, *, n_folds: int, seed: int) -> Folds:
     path = cohort.root / "folds.json"
     if path.is_file():
         folds = Folds.load(path)
-        if folds.n_folds != n_folds or set(folds.of_patient) != set(cohort.patients):
+        same_patients = set(folds.of_patient) == set(cohort.patients)
+        if (folds.n_folds, folds.seed) != (n_folds, seed) or not same_patients:
             raise CohortError(
-                f"{path}: {folds.n_folds} folds of {len(folds.of_patient)} patients, expected "
-                f"{n_folds} of {len(cohort.patients)}; models depend on the folds, so move "
+                f"{path}: {folds.n_folds} folds of {len(folds.of_patient)} patients by seed "
+                f"{folds.seed}, expected {n_folds} of {len(cohort.patients)} by {seed}; models depend on the folds, so move "
                 "folds.json, models/ and predictions/ away to start afresh"
             )
         return folds
@@ -88,6 +89,8 @@ def plan(
         raise CohortError(f"cohort {cohort.name} has no expert: nobody's outlines to learn")
     folds = deal_folds(cohort, n_folds=n_folds, seed=seed)
     chosen = range(folds.n_folds) if only_folds is None else only_folds
+    for fold in chosen:
+        folds.held_out(fold)  # refuses a fold that there is not, before hours of training
     return Plan(
         folds,
         tuple(
@@ -115,12 +118,13 @@ def run(cohort: Cohort, todo: Plan, *, progress: bool = True) -> Cohort:
 
 
 def with_models(cohort: Cohort, models: Iterable[Reader]) -> Cohort:
-    """Return the cohort with these models among its readers, and save it so."""
+    """Return the cohort with these models among its readers, saved so where it has a file."""
     new = [model for model in dict.fromkeys(models) if model not in cohort.readers]
     if not new:
         return cohort
     grown = replace(cohort, readers=(*cohort.readers, *new))
-    grown.save()
+    if (cohort.root / "cohort.toml").is_file():
+        grown.save()
     return grown
 
 

@@ -139,7 +139,7 @@ def resample(volume: Volume, target: Grid) -> Volume:
         sigma = np.where(steps > 1.25, (steps - 1) / 2, 0)
         source = ndimage.gaussian_filter(source, sigma, mode="nearest", truncate=3)
     outside = AIR_HU if volume.unit == "HU" else 0.0
-    # voxel centres up to half a voxel beyond the outermost centre still lie in the field of view
+    # edge values hold for up to one voxel beyond the outermost centres, then it is outside
     array = ndimage.affine_transform(
         np.pad(source, 1, mode="edge"),
         to_source[:3, :3],

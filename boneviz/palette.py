@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boneviz.case import Reader
+from boneviz.errors import InputError
 
 __all__ = ["HOT_IRON", "ReaderStyle", "rgb_of", "simulate_colour_blindness", "styles_of"]
 
@@ -109,6 +110,8 @@ def simulate_colour_blindness(rgb: NDArray[np.uint8], kind: str) -> NDArray[np.u
     kind : ``protanopia``, ``deuteranopia`` or ``tritanopia``
         (Machado et al. 2009, severity 1)
     """
+    if kind not in _MACHADO:
+        raise InputError(f"colour blindness {kind!r}: expected one of {', '.join(_MACHADO)}")
     value = rgb.astype(np.float64) / 255
     linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
     seen = (linear @ np.array(_MACHADO[kind]).T).clip(0, 1)

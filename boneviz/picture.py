@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from skimage.measure import find_contours
 
 from boneviz.case import Case
-from boneviz.errors import GridError
+from boneviz.errors import GridError, InputError
 from boneviz.palette import HOT_IRON, ReaderStyle
 
 __all__ = ["LETTERS", "Display", "Plane", "disputed_mm", "fused_slice", "png_of"]
@@ -89,6 +89,8 @@ def fused_slice(
             f"patient {case.case_id}: CT on {grid.describe()}, PET on {case.pet.grid.describe()}; "
             "expected one straight RAS grid, call harmonise() first"
         )
+    if plane not in _VIEWS:
+        raise InputError(f"plane {plane!r}: expected one of {', '.join(_VIEWS)}")
     across, flip_across, down, flip_down = _VIEWS[plane]
     fixed = 3 - across - down
     index = round(float(grid.to_index(position_mm)[fixed]))

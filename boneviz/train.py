@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from boneviz.case import Reader
 from boneviz.checkpoint import Checkpoint, card_of, load_checkpoint, load_tensors, save_checkpoint
 from boneviz.cohort import Cohort
-from boneviz.errors import CheckpointError, TrainingError
+from boneviz.errors import CheckpointError, CohortError, TrainingError
 from boneviz.files import write_whole
 from boneviz.folds import Folds
 from boneviz.network import build_network
@@ -30,6 +30,11 @@ __all__ = ["fit", "model_of", "settings_of", "weights_path"]
 def model_of(cohort: Cohort, config: TrainConfig) -> Reader:
     """Return the reader that a fit makes: named after its expert, with the expert's intent."""
     expert = cohort.reader(config.expert)
+    if expert.kind != "expert":
+        raise CohortError(
+            f"{expert.name} is a model: a model learns from one of the experts, "
+            f"{', '.join(e.name for e in cohort.experts)}"
+        )
     name = expert.name.replace("Expert", "Model")
     name = name if name != expert.name else f"Model of {expert.name}"
     if config.fuse.modality != "fused":

@@ -1,1 +1,3 @@
 """Widgets for Jupyter: the slice viewer, surfaces, tables, and the explorer that wires them."""
+
+__all__: list[str] = []

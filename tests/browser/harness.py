@@ -237,7 +237,7 @@ class NotebookPage:
         page.evaluate(
             """async (dark) => {
               const app = window.jupyterapp;
-              const theme = 'JupyterLab Dark';
+              const theme = dark ? 'JupyterLab Dark' : 'JupyterLab Light';
               await app.restored;
               await app.commands.execute('apputils:change-theme', {theme});
               if (!app.shell.leftCollapsed) app.shell.collapseLeft();

@@ -1,0 +1,120 @@
+"""The shell: choosing in one part shows in the others. The page itself is in tests/browser."""
+
+from __future__ import annotations
+
+import pytest
+from small import EXPERT_A, EXPERT_B, limb, write_tiny_cohort
+from test_readings import give_predictions
+
+from boneviz import explore
+from boneviz.cohort import Cohort
+from boneviz.show.explorer import Explorer
+
+
+@pytest.fixture
+def explorer(tmp_path: object) -> Explorer:
+    cohort = write_tiny_cohort(
+        tmp_path / "tiny",  # type: ignore[operator]
+        [limb("P01"), limb("P02", axes="lps", place=1), limb("P03", axes="oblique", place=2)],
+    )
+    give_predictions(cohort)
+    return explore(cohort)
+
+
+def test_it_opens_on_the_first_patient_with_all_four_readers(explorer: Explorer) -> None:
+    assert explorer.state.case_id == "P01"
+    assert explorer.viewer.case_info["patient"] == "P01"
+    readers = [reader["name"] for reader in explorer.viewer.case_info["readers"]]
+    assert readers == ["Expert A", "Expert B", "Model A", "Model B"]
+    assert [reader["dashed"] for reader in explorer.viewer.case_info["readers"]] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+    assert explorer.table.widget.selected_rows == [0]
+
+
+def test_the_cursor_starts_where_the_readers_differ(explorer: Explorer) -> None:
+    case = explorer._cohort["P01"]
+    assert case.patient_id == "P01"
+    # P01: a box of half side 16 mm about (-18, 12, -12); experts differ in its outer 6 mm
+    away = max(
+        abs(a - b) for a, b in zip(explorer.viewer.cursor_mm, (-18.0, 12.0, -12.0), strict=True)
+    )
+    assert 10 <= away <= 16
+
+
+def test_a_row_of_the_table_opens_its_patient(explorer: Explorer) -> None:
+    explorer.table.widget.selected_rows = [1]
+    assert explorer.state.case_id == "P02"
+    assert explorer.viewer.case_info["patient"] == "P02"
+    assert "P02" in explorer._title.value
+
+
+def test_an_oblique_patient_is_shown_on_straight_axes_and_says_so(explorer: Explorer) -> None:
+    explorer.select("P03")
+    assert any("oblique" in note for note in explorer.viewer.case_info["notes"])
+
+
+def test_a_reader_switched_off_in_the_page_leaves_3d_too(explorer: Explorer) -> None:
+    explorer.viewer.visible = ["Expert A", "Model A", "Model B"]
+    shown = {
+        t.customdata[0]: t.visible for t in explorer.surfaces.figure.data if t.meta == "reader"
+    }
+    assert shown == {"Expert A": True, "Expert B": False, "Model A": True, "Model B": True}
+    explorer.select("P02")
+    assert explorer.viewer.visible == ["Expert A", "Model A", "Model B"]
+
+
+def test_the_cursor_moves_in_3d_with_the_slices(explorer: Explorer) -> None:
+    explorer.viewer.cursor_mm = [1.0, 2.0, 3.0]
+    mark = next(t for t in explorer.surfaces.figure.data if t.meta == "cursor")
+    assert (mark.x, mark.y, mark.z) == ((1.0,), (2.0,), (3.0,))
+    assert explorer.state.cursor_mm == (1.0, 2.0, 3.0)
+
+
+def test_another_metric_redraws_table_and_matrix(explorer: Explorer) -> None:
+    (before,) = explorer._matrix.children
+    explorer._metric.value = "hd95_mm"
+    (after,) = explorer._matrix.children
+    assert after is not before
+    assert "HD95" in after.layout.title.text
+    # the models copy their experts: distance 0 in every patient
+    assert explorer.table.widget.df["Model A / Expert A"].tolist() == [0.0, 0.0, 0.0]
+    assert explorer.table.widget.selected_rows == [0]
+
+
+def test_statistics_are_in_words(explorer: Explorer) -> None:
+    assert "With n = 3 no p below 0.05 is possible" in explorer._words.value
+
+
+def test_phantom_models_on_real_patients_carry_a_caution(tmp_path: object) -> None:
+    cohort = write_tiny_cohort(tmp_path / "tiny", [limb("P01")])  # type: ignore[operator]
+    give_predictions(cohort)
+    assert explore(cohort)._caution.value == ""
+    real = Cohort("Real", cohort.root, cohort.readers, cohort.cases, synthetic=False)
+    assert "learned from synthetic phantoms only" in explore(real)._caution.value
+
+
+def test_names_are_text_everywhere(tmp_path: object) -> None:
+    cohort = write_tiny_cohort(tmp_path / "tiny", [limb("<img src=x onerror=alert(1)>")])  # type: ignore[operator]
+    hostile = Cohort("<script>alert(1)</script>", cohort.root, cohort.readers, cohort.cases)
+    explorer = explore(hostile)
+    assert "<img" not in explorer._title.value
+    assert "<script" not in explorer._title.value
+    assert "&lt;script&gt;" in explorer._title.value
+
+
+def test_one_reader_alone_is_shown_without_a_matrix(tiny_cohort: Cohort) -> None:
+    first = tiny_cohort.cases[0]
+    one = Cohort(
+        "One",
+        tiny_cohort.root,
+        (EXPERT_A,),
+        (type(first)("P01", "", first.ct, first.pet, {EXPERT_A: first.masks[EXPERT_A]}),),
+    )
+    explorer = explore(one)
+    assert explorer._matrix.children == ()
+    assert "nobody to compare with" in explorer._words.value
+    assert EXPERT_B.name not in str(explorer.viewer.case_info)

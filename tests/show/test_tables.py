@@ -1,0 +1,106 @@
+"""The table of patients and the matrix."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from small import EXPERT_A, EXPERT_B, MODEL_A, case_on
+
+from boneviz.case import Prediction
+from boneviz.compare import cross_evaluate
+from boneviz.score import Scores, score_case
+from boneviz.show.tables import PatientTable, matrix_figure, patient_table
+from boneviz.volume import Grid, Volume
+
+# voxels of 2 x 5 x 10 mm are 0.1 mL
+GRID = Grid.straight((10, 4, 4), (2, 5, 10))
+
+
+def scores_of(patient_id: str, *, a: int, b: int, model: int) -> tuple[Scores, ...]:
+    """Score outlines that are the first `a`, `b` and `model` voxels of one row."""
+
+    def row(n: int) -> Volume:
+        mask = np.zeros(GRID.shape, dtype=bool)
+        mask[:n, 0, 0] = True
+        return Volume(mask, GRID, "label")
+
+    case = replace(case_on(GRID, masks={EXPERT_A: row(a), EXPERT_B: row(b)}), patient_id=patient_id)
+    drawn = Volume(row(model).array.astype(np.float32), GRID, "probability")
+    return score_case(case, [Prediction(patient_id, "", MODEL_A, 0, drawn, "id", frozenset())])
+
+
+ROWS = (*scores_of("P1", a=8, b=4, model=8), *scores_of("P2", a=6, b=2, model=0))
+
+
+def test_one_row_per_patient_with_volumes_and_pairs() -> None:
+    table = patient_table(ROWS, ["P1", "P2"], metric="dice")
+    assert list(table.columns) == [
+        "Patient",
+        "Expert A (mL)",
+        "Expert B (mL)",
+        "Expert B / Expert A",
+        "Model A / Expert A",
+        "Model A / Expert B",
+        "Remarks",
+    ]
+    # P1: 8 and 4 voxels of 0.1 mL; Dice of B and A is 2*4/(8+4), of the model and A 1
+    assert table.iloc[0, 1:6].tolist() == [0.8, 0.4, round(8 / 12, 3), 1.0, round(8 / 12, 3)]
+    # P2: the model outlined nothing: Dice 0 with both, and it is said
+    assert table.iloc[1, 1:6].tolist() == [0.6, 0.2, 0.5, 0.0, 0.0]
+    assert table["Remarks"].tolist() == ["", "Model A: nothing outlined"]
+
+
+def test_an_undefined_number_is_not_filled() -> None:
+    table = patient_table(ROWS, ["P1", "P2"], metric="hd95_mm")
+    assert math.isnan(table.loc[1, "Model A / Expert A"])
+
+
+def test_a_case_without_scores_keeps_its_row() -> None:
+    table = patient_table(ROWS, ["P1", "P7"], metric="dice")
+    assert table["Patient"].tolist() == ["P1", "P7"]
+    assert math.isnan(table.loc[1, "Expert A (mL)"])
+
+
+def test_a_click_on_a_row_chooses_its_patient() -> None:
+    chosen: list[str] = []
+    table = PatientTable(on_select=chosen.append)
+    table.show(patient_table(ROWS, ["P1", "P2"], metric="dice"), metric="dice")
+    table.widget.selected_rows = [1]
+    assert chosen == ["P2"]
+    table.select("P1")
+    assert table.widget.selected_rows == [0]
+
+
+def test_fewer_rows_forget_a_choice_beyond_them() -> None:
+    table = PatientTable(on_select=lambda _: None)
+    table.show(patient_table(ROWS, ["P1", "P2"], metric="dice"), metric="dice")
+    table.widget.selected_rows = [1]
+    table.show(patient_table(ROWS, ["P1"], metric="dice"), metric="dice")
+    assert table.widget.selected_rows == []
+
+
+def test_the_matrix_shows_means_and_leaves_an_expert_with_itself_blank() -> None:
+    figure = matrix_figure(cross_evaluate(ROWS, metric="dice"), label="Dice")
+    heat = figure.data[0]
+    assert list(heat.x) == ["Expert A", "Expert B"]
+    assert list(heat.y) == ["Expert B", "Expert A", "Model A"]  # plotly counts from below
+    ceiling = np.mean([8 / 12, 0.5])
+    assert heat.z[0][0] == ceiling
+    assert heat.z[0][1] is None
+    assert heat.z[2][0] == 0.5  # Dice 1 in P1, 0 in P2
+    # 1 and 0 have mean 0.5 and SD 1/sqrt(2)
+    assert heat.text[2][0].startswith("0.50 ± 0.71<br>n 2")
+
+
+def test_the_cell_of_a_model_and_its_own_expert_is_framed() -> None:
+    figure = matrix_figure(cross_evaluate(ROWS, metric="dice"), label="Dice")
+    (frame,) = figure.layout.shapes
+    assert (frame.x0, frame.y0) == (0 - 0.48, 2 - 0.46)
+
+
+def test_for_distances_less_is_better_in_colour() -> None:
+    figure = matrix_figure(cross_evaluate(ROWS, metric="hd95_mm"), label="HD95")
+    assert figure.data[0].reversescale is True
+    assert matrix_figure(cross_evaluate(ROWS), label="Dice").data[0].reversescale is False

@@ -1,0 +1,204 @@
+"""The commands, as a user types them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from small import MODEL_A, limb, tiny_config, write_tiny_cohort
+from test_readings import give_predictions
+
+from boneviz.cli import main
+from boneviz.cohort import Cohort
+
+
+@pytest.fixture
+def cohort(tmp_path: Path) -> Cohort:
+    made = write_tiny_cohort(tmp_path / "tiny", [limb("P01"), limb("P02", place=1)])
+    give_predictions(made)
+    return made
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """Return what stands on stderr, which must be a single line."""
+    text = capsys.readouterr().err
+    assert text.startswith("boneviz: ")
+    assert text.count("\n") == 1, text
+    return text
+
+
+def test_a_missing_folder_is_one_line_and_status_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", str(tmp_path / "nowhere")]) == 1
+    assert re.search(r"nowhere: no such folder; give the folder", one_line(capsys))
+
+
+def test_a_folder_without_images_says_what_was_expected(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", str(tmp_path)]) == 1
+    assert "neither a cohort.toml nor a NIfTI file" in one_line(capsys)
+
+
+def test_ct_without_pet_is_named(cohort: Cohort, capsys: pytest.CaptureFixture[str]) -> None:
+    cohort.cases[1].pet.unlink()
+    assert main(["check", str(cohort.root)]) == 1
+    assert re.search(r"patient P02: no pet\.nii\.gz", one_line(capsys))
+
+
+def test_a_truncated_file_is_named(cohort: Cohort, capsys: pytest.CaptureFixture[str]) -> None:
+    path = cohort.cases[0].ct
+    path.write_bytes(path.read_bytes()[:2000])
+    assert main(["check", str(cohort.root)]) == 1
+    assert re.search(r"patient P01: .*ct\.nii\.gz.*damaged or truncated", one_line(capsys))
+
+
+def test_a_mask_on_another_grid_is_refused(
+    cohort: Cohort, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours, other = (next(iter(ref.masks.values())) for ref in cohort.cases)
+    moved = write_tiny_cohort(cohort.root.parent / "other", [limb("P01", axes="lps")])
+    shutil.copyfile(next(iter(moved.cases[0].masks.values())), ours)
+    assert other.is_file()
+    assert main(["check", str(cohort.root)]) == 1
+    line = one_line(capsys)
+    assert re.search(r"patient P01: mask of Expert A lies on .*LPS, expected .*RAS", line)
+
+
+def test_debug_shows_where(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "boneviz", "check", str(tmp_path / "nowhere"), "--debug"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "CohortError" in done.stderr
+
+
+def test_check_lists_volumes(cohort: Cohort, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(cohort.root)]) == 0
+    said = capsys.readouterr().out
+    # P01 is 36 x 32 x 18 voxels of 3 x 3 x 6 mm; the box of half side 16 mm about
+    # (-18, 12, -12) holds the centres ..., counted by the writer of the mask
+    assert "Tiny: 2 patients, 2 sessions" in said
+    assert re.search(r"P01: CT 36x32x18 voxels of 3 x 3 x 6 mm .*Expert A [\d.]+ mL", said)
+    assert said.endswith("all readable\n")
+
+
+def test_score_writes_every_pair(cohort: Cohort, tmp_path: Path) -> None:
+    out = tmp_path / "scores.parquet"
+    assert main(["score", str(cohort.root), "--out", str(out), "--quiet"]) == 0
+    table = pd.read_parquet(out)
+    assert len(table) == 2 * 6
+    own = table[(table.reference == "Expert A") & (table.candidate == "Model A")]
+    assert own.dice.tolist() == [1.0, 1.0]
+
+
+def test_score_refuses_another_kind_of_file(
+    cohort: Cohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["score", str(cohort.root), "--out", str(tmp_path / "s.xls"), "--quiet"]) == 1
+    assert ".parquet or .csv" in one_line(capsys)
+    assert not (tmp_path / "s.xls").exists()
+
+
+def test_compare_prints_matrix_patients_and_words(
+    cohort: Cohort, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", str(cohort.root), "--quiet"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"Model A +1\.00 ± 0\.00 \(n 2\)", said)
+    assert "mean_plus_sd  mean_minus_sd" in said
+    assert re.search(r"P02 +\d", said)
+    assert "no p below 0.05 is possible" in said
+
+
+def test_compare_names_the_nearest_metric(
+    cohort: Cohort, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", str(cohort.root), "--quiet", "--metric", "dise"]) == 1
+    assert "did you mean dice?" in one_line(capsys)
+
+
+def trained(cohort: Cohort, *, modality: str = "fused") -> Path:
+    """Train a tiny model of Expert A on P02 and return its weights."""
+    from boneviz.folds import Folds
+    from boneviz.fuse import FuseConfig
+    from boneviz.train import fit
+
+    config = tiny_config(steps=2, fuse=FuseConfig(modality=modality))  # type: ignore[arg-type]
+    return fit(cohort, Folds({"P01": 0, "P02": 1}, 0), config, progress=False).weights
+
+
+def test_predict_speaks_for_held_out_patients_alone(
+    cohort: Cohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = trained(cohort)
+    out = tmp_path / "out"
+    command = ["predict", str(cohort.root), "--model", str(weights), "--out", str(out), "--quiet"]
+    assert main(command) == 1
+    assert "patient P02: every model given for Model A learned from this" in one_line(capsys)
+    assert not out.exists()
+    new = write_tiny_cohort(tmp_path / "new", [limb("P01")])
+    command[1] = str(new.root)
+    assert main(command) == 0
+    assert (out / MODEL_A.key / "P01.nii.gz").is_file()
+
+
+def test_a_model_of_another_modality_is_refused(
+    cohort: Cohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = trained(cohort, modality="ct")
+    new = write_tiny_cohort(tmp_path / "new", [limb("P01")])
+    command = ["predict", str(new.root), "--model", str(weights), "--quiet"]
+    assert main(command) == 1
+    assert "learned from ct input, expected fused" in one_line(capsys)
+    assert main([*command, "--modality", "ct"]) == 0
+
+
+def test_a_patients_folder_is_never_written_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = write_tiny_cohort(tmp_path / "tiny", [limb("P01")])
+    folder = tmp_path / "patient"
+    folder.mkdir()
+    shutil.copyfile(made.cases[0].ct, folder / "CT_image.nii.gz")
+    shutil.copyfile(made.cases[0].pet, folder / "PET_image.nii.gz")
+    before = sorted(folder.iterdir())
+    assert main(["predict", str(folder), "--quiet"]) == 1
+    assert "--out FOLDER" in one_line(capsys)
+    assert sorted(folder.iterdir()) == before
+
+
+def test_explore_refuses_a_port_in_use_before_anything_else(
+    cohort: Cohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        folder = tmp_path / "notebooks"
+        command = ["explore", str(cohort.root), "--port", port, "--folder", str(folder)]
+        assert main(command) == 1
+    assert f"port {port} is in use" in one_line(capsys)
+    assert not folder.exists()
+
+
+def test_phantom_makes_a_cohort_that_check_reads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "made")
+    command = ["phantom", "--patients", "2", "--size", "tiny", "--out", out, "--quiet"]
+    assert main(command) == 0
+    assert main(["check", out]) == 0
+    assert "2 patients" in capsys.readouterr().out
+    assert Cohort.open(out).synthetic

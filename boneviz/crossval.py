@@ -56,8 +56,9 @@ def deal_folds(cohort: Cohort, *, n_folds: int, seed: int) -> Folds:
         if (folds.n_folds, folds.seed) != (n_folds, seed) or not same_patients:
             raise CohortError(
                 f"{path}: {folds.n_folds} folds of {len(folds.of_patient)} patients by seed "
-                f"{folds.seed}, expected {n_folds} of {len(cohort.patients)} by {seed}; models depend on the folds, so move "
-                "folds.json, models/ and predictions/ away to start afresh"
+                f"{folds.seed}, expected {n_folds} of {len(cohort.patients)} by seed {seed}; "
+                "models depend on the folds, so move folds.json, models/ and predictions/ away "
+                "to start afresh"
             )
         return folds
     volumes: dict[str, list[float]] = {patient: [] for patient in cohort.patients}

@@ -28,6 +28,7 @@ CONFIG = TrainConfig(steps=2400, seed=SEED, save_every=400)
 
 
 def main() -> int:
+    """Make phantoms, train, predict, and put the held-out fold in place of the old cohort."""
     cohort = make_cohort(WORK, n_patients=N_PATIENTS, seed=SEED)
     todo = plan(cohort, CONFIG, n_folds=N_FOLDS, only_folds=[HELD_OUT], seed=FOLD_SEED)
     cohort = run(cohort, todo)

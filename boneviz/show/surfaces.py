@@ -106,7 +106,7 @@ class SurfaceView:
                     "yaxis": hidden,
                     "zaxis": hidden,
                     # seen from the front and a little from above: the patient's right on the left
-                    "camera": {"eye": {"x": 0.3, "y": 1.25, "z": 0.25}},
+                    "camera": {"eye": {"x": 0.35, "y": 1.5, "z": 0.2}},
                 },
             }
         )

@@ -33,7 +33,6 @@ uniform sampler2D uColours;
 uniform vec3 uCtOrigin, uCtSpacing, uCtShape;
 uniform vec3 uPetOrigin, uPetSpacing, uPetShape;
 uniform vec3 uBitsOrigin, uBitsSpacing;
-uniform ivec3 uBitsShape;
 
 // millimetres of the panel's bottom left corner, and along one device pixel to the right and up
 uniform vec2 uCorner;
@@ -46,6 +45,7 @@ uniform vec2 uSuv; // lowest, highest shown
 uniform float uOpacity;
 
 uniform uint uVisible; // readers shown
+uniform uint uReaders; // how many there are
 uniform uint uDashed;
 uniform vec3 uReaderColour[8];
 uniform float uLane[8]; // how far beside the edge a reader's line runs, device pixels, + outside
@@ -54,36 +54,13 @@ uniform vec2 uLine; // half width of line and of its dark halo, device pixels
 uniform vec2 uDash; // period and drawn part, device pixels
 uniform int uStride; // voxels per step where voxels are smaller than pixels
 uniform int uExact; // 1 follows the voxels' own edges
+uniform ivec3 uStepRight, uStepUp; // one voxel along the plane's axes, as texture indices
 uniform ivec4 uBox; // lowest and highest voxel across and up that holds a contour
 
 out vec4 outColour;
 
-uint bitsAt(ivec2 inPlane, int through) {
-  ivec3 p;
-  p[uAxes.x] = inPlane.x;
-  p[uAxes.y] = inPlane.y;
-  p[uAxes.z] = through;
-  if (any(lessThan(p, ivec3(0))) || any(greaterThanEqual(p, uBitsShape))) return 0u;
-  return texelFetch(uBits, p.zyx, 0).r;
-}
-
 bool inside(vec3 voxel, vec3 shape) {
   return all(greaterThan(voxel, vec3(-0.5))) && all(lessThan(voxel, shape - 0.5));
-}
-
-// Signed distance in device pixels to the edge of one reader's mask, + outside.
-// Smooth: the mask under a quadratic B-spline, whose half level runs through the voxels' edges.
-float smoothDistance(uint reader, uint m[9], vec3 wx, vec3 wy, vec3 dx, vec3 dy, vec2 perPixel) {
-  float value = 0.0;
-  vec2 slope = vec2(0.0);
-  for (int j = 0; j < 3; j++) {
-    vec3 row = vec3(m[3 * j] >> reader & 1u, m[3 * j + 1] >> reader & 1u, m[3 * j + 2] >> reader & 1u);
-    float along = dot(row, wx);
-    value += along * wy[j];
-    slope += vec2(dot(row, dx) * wy[j], along * dy[j]);
-  }
-  float steep = length(slope * perPixel);
-  return steep < 1e-4 ? 1e4 : (0.5 - value) / steep;
 }
 
 // Exact: distance to the nearest side or corner of this voxel beyond which the mask changes.
@@ -138,12 +115,18 @@ void main() {
     float stride = float(uStride);
     vec2 nearest = floor(at / stride + 0.5);
     vec2 f = at / stride - nearest;
-    int through = int(floor(bitsVoxel[uAxes.z] + 0.5));
+    ivec2 middle = uStride * ivec2(nearest);
+    ivec3 place = ivec3(floor(bitsVoxel + 0.5));
+    place[uAxes.x] = 0;
+    place[uAxes.y] = 0;
+    ivec3 first = place.zyx + middle.x * uStepRight + middle.y * uStepUp;
     uint m[9];
     uint any1 = 0u, all1 = 255u;
     for (int j = 0; j < 3; j++) {
       for (int i = 0; i < 3; i++) {
-        uint bits = bitsAt(uStride * (ivec2(nearest) + ivec2(i - 1, j - 1)), through);
+        ivec2 voxel = middle + uStride * ivec2(i - 1, j - 1);
+        bool within = all(greaterThanEqual(voxel, uBox.xy)) && all(lessThanEqual(voxel, uBox.zw));
+        uint bits = within ? texelFetch(uBits, first + uStride * ((i - 1) * uStepRight + (j - 1) * uStepUp), 0).r : 0u;
         m[3 * j + i] = bits;
         any1 |= bits;
         all1 &= bits;
@@ -160,29 +143,31 @@ void main() {
                            abs(uUpMm[uAxes.y]) / uBitsSpacing[uAxes.y]) / stride;
       float halo = 0.0;
       float line[8];
-      for (uint r = 0u; r < 8u; r++) {
+      for (uint r = 0u; r < uReaders; r++) {
         line[r] = 0.0;
         if ((edges >> r & 1u) == 0u) continue;
-        float d = (uExact == 1 ? exactDistance(r, m, f, perPixel)
-                               : smoothDistance(r, m, wx, wy, dx, dy, perPixel));
-        d = abs(d - uLane[r]);
-        float drawn = 1.0;
-        if ((uDashed >> r & 1u) == 1u) {
-          vec2 slope = vec2(0.0);
-          for (int j = 0; j < 3; j++) {
-            vec3 row = vec3(m[3 * j] >> r & 1u, m[3 * j + 1] >> r & 1u, m[3 * j + 2] >> r & 1u);
-            slope += vec2(dot(row, dx) * wy[j], dot(row, wx) * dy[j]);
-          }
-          // the screen's x runs against the axis
-          drawn = dash(slope * perPixel * vec2(-1.0, 1.0), uDashShift[r]);
+        // the mask under a quadratic B-spline, whose half level runs through the voxels' edges
+        float value = 0.0;
+        vec2 slope = vec2(0.0);
+        for (int j = 0; j < 3; j++) {
+          vec3 row = vec3(m[3 * j] >> r & 1u, m[3 * j + 1] >> r & 1u, m[3 * j + 2] >> r & 1u);
+          float along = dot(row, wx);
+          value += along * wy[j];
+          slope += vec2(dot(row, dx) * wy[j], along * dy[j]);
         }
+        slope *= perPixel;
+        // signed distance in device pixels, + outside
+        float d = uExact == 1 ? exactDistance(r, m, f, perPixel) : (0.5 - value) / max(length(slope), 1e-4);
+        d = abs(d - uLane[r]);
+        // the screen's x runs against the axis
+        float drawn = (uDashed >> r & 1u) == 1u ? dash(slope * vec2(-1.0, 1.0), uDashShift[r]) : 1.0;
         halo = max(halo, clamp(uLine.y + 0.5 - d, 0.0, 1.0) * drawn);
         line[r] = clamp(uLine.x + 0.5 - d, 0.0, 1.0) * drawn;
       }
       colour *= 1.0 - 0.72 * halo;
       // solid lines first, dashed ones over them: what lies under shows in the gaps
-      for (uint r = 0u; r < 8u; r++) if ((uDashed >> r & 1u) == 0u) colour = mix(colour, uReaderColour[r], line[r]);
-      for (uint r = 0u; r < 8u; r++) if ((uDashed >> r & 1u) == 1u) colour = mix(colour, uReaderColour[r], line[r]);
+      for (uint r = 0u; r < uReaders; r++) if ((uDashed >> r & 1u) == 0u) colour = mix(colour, uReaderColour[r], line[r]);
+      for (uint r = 0u; r < uReaders; r++) if ((uDashed >> r & 1u) == 1u) colour = mix(colour, uReaderColour[r], line[r]);
     }
   }
   outColour = vec4(colour, 1.0);
@@ -292,8 +277,7 @@ export class Scene {
     gl.uniform1i(this.at(sampler), unit);
     gl.uniform3fv(this.at(`${prefix}Origin`), lattice.origin);
     gl.uniform3fv(this.at(`${prefix}Spacing`), lattice.spacing);
-    if (prefix === "uBits") gl.uniform3iv(this.at("uBitsShape"), lattice.shape);
-    else gl.uniform3fv(this.at(`${prefix}Shape`), lattice.shape);
+    if (prefix !== "uBits") gl.uniform3fv(this.at(`${prefix}Shape`), lattice.shape);
     return lattice;
   }
 
@@ -372,6 +356,10 @@ export class Scene {
 
     const mask = (/** @type {(r: ReaderLook) => boolean} */ test) => readers.reduce((bits, r, i) => bits | (test(r) ? 1 << i : 0), 0);
     gl.uniform1ui(this.at("uVisible"), box ? mask((r) => r.visible) : 0);
+    gl.uniform1ui(this.at("uReaders"), readers.length);
+    const step = (/** @type {number} */ axis) => [2, 1, 0].map((i) => Number(i === axis));
+    gl.uniform3iv(this.at("uStepRight"), step(across));
+    gl.uniform3iv(this.at("uStepUp"), step(up));
     gl.uniform1ui(this.at("uDashed"), mask((r) => r.dashed));
     const padded = Array.from({ length: MAX_READERS }, (_, i) => readers[i]);
     gl.uniform3fv(this.at("uReaderColour"), padded.flatMap((r) => (r ? parseHex(r.colour).map((c) => c / 255) : [0, 0, 0])));

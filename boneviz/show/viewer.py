@@ -4,8 +4,8 @@ Python sends each volume once, packed; the page draws with WebGL2 and owns the i
 changes the look (window, SUV range, opacity, readers shown, position) is a trait, changed at
 once in the page and told to Python after; Python may set it too.
 
-CT and PET travel as half floats: exact to 2048 HU, steps of 2 HU above (4 above 4096), and 0.05 %
-of an SUV. All readers travel as the bits of one byte per voxel.
+CT and PET travel as half floats: whole HU up to 2048, steps of 2 HU above (4 above 4096), and
+0.05 % of an SUV. All readers travel as the bits of one byte per voxel.
 """
 
 from __future__ import annotations
@@ -155,7 +155,9 @@ class SliceViewer(anywidget.AnyWidget):
         self._forget()
         self._shown = (case, tuple(styles))
         self._pieces = tuple(
-            _Piece(serial, name, start, self._packers.submit(_pack, array, start, stop))
+            _Piece(
+                serial, name, start, self._packers.submit(_pack, array, start, stop, name == "ct")
+            )
             for name, (array, _) in arrays.items()
             for start, stop in _cuts(array)
         )
@@ -264,11 +266,15 @@ def _cuts(array: NDArray[Any]) -> list[tuple[int, int]]:
     return [(at, min(at + PIECE_BYTES, size)) for at in range(0, size, PIECE_BYTES)]
 
 
-def _pack(array: NDArray[Any], start: int, stop: int) -> bytes:
-    """Return bytes `start` to `stop` of the array, as half floats or bytes, in gzip."""
+def _pack(array: NDArray[Any], start: int, stop: int, whole: bool) -> bytes:
+    """Return bytes `start` to `stop` of the array, as half floats or bytes, in gzip.
+
+    `whole` rounds to whole numbers: fractions of a HU are noise, and noise cannot be packed.
+    """
     width = _item_bytes(array)
     part = array.reshape(-1)[start // width : stop // width]
     if width == 2:
+        part = np.rint(part) if whole else part
         part = np.clip(part, -HALF_MAX, HALF_MAX).astype("<f2")
     return gzip.compress(part.tobytes(), compresslevel=1, mtime=0)
 

@@ -58,6 +58,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, Playwright
 
+from .find_browser import NAMES, find_browser
+
 REPO = Path(__file__).resolve().parents[2]
 OUTPUT = REPO / "test-output"
 CHROMIUM_FLAGS = (
@@ -189,15 +191,14 @@ class Lab:
 
 def launch_chromium(playwright: Playwright) -> Browser:
     """Start the installed Chromium or Chrome, else Playwright's own; raise where there is none."""
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    found = next((path for path in map(shutil.which, names) if path), None)
+    found = find_browser()
     try:
         return playwright.chromium.launch(executable_path=found, args=list(CHROMIUM_FLAGS))
     except Exception as error:
         raise RuntimeError(
-            f"no browser for the browser tests: looked for {', '.join(names)} on the PATH "
-            f"({found or 'none found'}) and for Playwright's own. Install one: "
-            f"apt-get install chromium, or playwright install chromium. {error}"
+            f"no browser for the browser tests: looked for {', '.join(NAMES)} on the PATH "
+            f"({found or 'none found'}) and for Playwright's own; "
+            f"run python tests/browser/find_browser.py --install. {error}"
         ) from error
 
 

@@ -127,6 +127,36 @@ def test_dark_theme_and_narrow_window_stay_legible(notebook: Open) -> None:
     assert image.max() - image.min() > 120  # the title stands out from the dark page
 
 
+HOSTILE = """
+import sys, tempfile; sys.path.insert(0, "tests")
+from dataclasses import replace
+from pathlib import Path
+from small import EXPERT_A, EXPERT_B, limb, write_tiny_cohort
+import boneviz
+bad = "<img src=x onerror=window.hacked=1>"
+made = write_tiny_cohort(Path(tempfile.mkdtemp()) / "tiny", [limb(bad + "1"), limb(bad + "2")])
+a, b = replace(EXPERT_A, name=bad + "A"), replace(EXPERT_B, name=bad + "B")
+cases = [replace(r, masks={a: r.masks[EXPERT_A], b: r.masks[EXPERT_B]}) for r in made]
+cohort = replace(made, name=bad, readers=(a, b), cases=tuple(cases))
+explorer = boneviz.explore(cohort)
+explorer
+"""
+
+
+def test_names_from_files_are_text_in_every_part(notebook: Open) -> None:
+    page = notebook([HOSTILE], width=1280, height=1400)
+    page.wait_drawn(seconds=120)
+    page.page.wait_for_timeout(2000)
+    assert page.page.evaluate("window.hacked") is None
+    assert page.page.locator(".boneviz-explorer img[src='x']").count() == 0
+    bad = "<img src=x onerror=window.hacked=1>"
+    explorer = page.page.locator(".boneviz-explorer")
+    expect(explorer.locator("tbody tr").first).to_contain_text(bad + "1")  # the table
+    expect(explorer.locator("thead").first).to_contain_text(bad + "A")  # its headings
+    expect(explorer.locator(".js-plotly-plot").first).to_contain_text(bad + "A")  # the matrix
+    expect(page.viewer()).to_contain_text(bad + "B")  # the legend
+
+
 @pytest.mark.realdata
 def test_a_real_patient_with_models_that_learned_from_phantoms(
     notebook: Open, tmp_path: Path, realdata: Path

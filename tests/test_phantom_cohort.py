@@ -1,4 +1,6 @@
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -6,9 +8,9 @@ import pytest
 
 from boneviz.cohort import Cohort
 from boneviz.errors import CohortError, InputError
-from boneviz.files import sha256_of
+from boneviz.files import sha256_of, write_whole
 from boneviz.nifti import read_case
-from boneviz.phantom import PhantomConfig, make_cohort, make_phantom
+from boneviz.phantom import PhantomConfig, make_cohort, make_phantom, write
 
 TINY = PhantomConfig(size="tiny")
 
@@ -57,19 +59,93 @@ def test_a_larger_cohort_begins_with_the_smaller(tmp_path: Path) -> None:
 
 def test_a_smaller_cohort_does_not_hide_patients_that_are_there(tmp_path: Path) -> None:
     make(tmp_path / "c", 3)
-    with pytest.raises(CohortError, match="holds 3 phantoms, more than the 2 asked for"):
+    with pytest.raises(CohortError, match=r"phantoms beyond the 2 asked for \(P003\)"):
         make(tmp_path / "c", 2)
+    # nor one whose number alone is too high
+    shutil.rmtree(tmp_path / "c/P001")
+    before = hashes(tmp_path / "c")
+    with pytest.raises(CohortError, match=r"phantoms beyond the 2 asked for \(P003\)"):
+        make(tmp_path / "c", 2)
+    assert hashes(tmp_path / "c") == before
 
 
-def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
+FILES = ("ct.nii.gz", "pet.nii.gz", "expert_a.nii.gz", "expert_b.nii.gz", "plant.json")
+
+
+@pytest.mark.parametrize("stopped_at", FILES)
+def test_an_interrupted_run_leaves_whole_patients_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped_at: str
+) -> None:
+    make(tmp_path / "whole", 3)
+    make(tmp_path / "c", 1)
+
+    def stop_in_p002(write: Callable[..., None]) -> Callable[..., None]:
+        def stopping(*arguments: object) -> None:
+            (path,) = (each for each in arguments if isinstance(each, Path))
+            # the hidden folder of a patient on the way says whose it is
+            if path.parent.name.endswith("P002") and path.name == stopped_at:
+                raise KeyboardInterrupt
+            write(*arguments)
+
+        return stopping
+
+    with monkeypatch.context() as patched:
+        patched.setattr(write, "write_volume", stop_in_p002(write.write_volume))
+        patched.setattr(write, "write_whole", stop_in_p002(write.write_whole))
+        with pytest.raises(KeyboardInterrupt):
+            make(tmp_path / "c", 3)
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == ["P001", "cohort.toml"]
+    assert Cohort.open(tmp_path / "c").patients == ("P001",)
+    make(tmp_path / "c", 3)
+    assert hashes(tmp_path / "c") == hashes(tmp_path / "whole")
+
+
+def test_what_a_killed_run_left_is_cleared_away(tmp_path: Path) -> None:
+    make(tmp_path / "c", 2)
+    complete = hashes(tmp_path / "c")
+    # killed while P002 was on the way, and before that with P001 just replaced
+    (tmp_path / "c/P002").rename(tmp_path / "c/.writing-P002")
+    (tmp_path / "c/.writing-P002/plant.json").unlink()
+    shutil.copytree(tmp_path / "c/P001", tmp_path / "c/.replaced-P001")
+    (tmp_path / "c/.replaced-P001/pet.nii.gz").unlink()
+    assert Cohort.open(tmp_path / "c").patients == ("P001",)
+    make(tmp_path / "c", 2)
+    assert hashes(tmp_path / "c") == complete
+
+
+def test_half_a_patient_of_an_older_version_is_made_whole(tmp_path: Path) -> None:
     make(tmp_path / "c")
     complete = hashes(tmp_path / "c")
-    # as if stopped while the second patient was being written
-    (tmp_path / "c/cohort.toml").unlink()
-    (tmp_path / "c/P002/plant.json").unlink()
-    (tmp_path / "c/P002/expert_b.nii.gz").unlink()
+    for lost in FILES[2:]:
+        (tmp_path / "c/P002" / lost).unlink()
+    (tmp_path / "c/P002/.writing-abc-expert_a.nii.gz").write_bytes(b"cut short")
     make(tmp_path / "c")
     assert hashes(tmp_path / "c") == complete
+
+
+def test_images_under_a_phantoms_name_are_left_alone(tmp_path: Path) -> None:
+    # a patient of the clinic's own who happens to be called P001, in a folder without cohort.toml
+    mine = tmp_path / "P001/ct.nii.gz"
+    mine.parent.mkdir()
+    mine.write_bytes(b"mine")
+    with pytest.raises(CohortError, match=r"P001/ct\.nii\.gz: in the place of phantom P001"):
+        make(tmp_path)
+    assert hashes(tmp_path) == {"P001/ct.nii.gz": sha256_of(mine)}
+    assert mine.read_bytes() == b"mine"
+
+
+def test_files_that_vanish_while_they_are_written_make_no_patient(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose_the_ct(path: Path, content: bytes) -> None:
+        # as a second run in the same folder would, clearing away what it takes for left over
+        (path.parent / "ct.nii.gz").unlink()
+        write_whole(path, content)
+
+    monkeypatch.setattr(write, "write_whole", lose_the_ct)
+    with pytest.raises(CohortError, match=r"files went missing .* one run at a time"):
+        make(tmp_path, 1)
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -98,12 +174,13 @@ def test_another_cohort_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_other_images_and_files_are_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "patient7").mkdir()
-    (tmp_path / "patient7/ct.nii.gz").write_bytes(b"mine")
-    with pytest.raises(CohortError, match=r"holds other images \(patient7\)"):
+    for place in ("P7/ct.nii.gz", "patient8/S1/pet.nii.gz"):
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / place).write_bytes(b"mine")
+    with pytest.raises(CohortError, match=r"holds other images \(P7, patient8\)"):
         make(tmp_path)
     with pytest.raises(CohortError, match="is a file; give a folder"):
-        make(tmp_path / "patient7/ct.nii.gz")
+        make(tmp_path / "P7/ct.nii.gz")
 
 
 def test_a_damaged_plant_is_named(tmp_path: Path) -> None:

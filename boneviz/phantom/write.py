@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +14,15 @@ from tqdm import tqdm
 from boneviz.case import CaseRef
 from boneviz.cohort import Cohort
 from boneviz.errors import CohortError, InputError
-from boneviz.files import write_whole
+from boneviz.files import sha256_of, write_whole
 from boneviz.nifti import write_volume
-from boneviz.phantom.generate import GENERATION, PhantomConfig, make_phantom
+from boneviz.phantom.generate import GENERATION, Phantom, PhantomConfig, make_phantom
 from boneviz.phantom.sites import PLACES
 from boneviz.phantom.styles import EXPERT_A, EXPERT_B
 
 __all__ = ["make_cohort"]
 
+HIDDEN = (".writing-", ".replaced-")  # before the name of a patient who is on the way
 PROVENANCE = (
     "Synthetic PET/CT of bone infection with two planted expert styles, made by "
     "`boneviz phantom`; for demonstration, not for diagnosis"
@@ -37,6 +41,7 @@ def make_cohort(
 
     Patients that are already there, complete and of the same seed and configuration, are kept,
     so an interrupted run goes on where it stopped, and a larger cohort begins with the smaller.
+    A patient's folder appears once all its files are written; until then they are in a hidden one.
 
     Parameters
     ----------
@@ -49,8 +54,8 @@ def make_cohort(
     Raises
     ------
     CohortError
-        `out` holds another cohort, phantoms of another seed, configuration or version, or more
-        phantoms than asked for.
+        `out` holds another cohort, phantoms of another seed, configuration or version, more
+        phantoms than asked for, or files in the place of a phantom that are not part of it.
     InputError
         Fewer than one patient, or more than 999.
     """
@@ -64,13 +69,17 @@ def make_cohort(
         "generation": GENERATION,
     }
     _require_ours(out, recipe, n_patients)
+    for left_over in _hidden(out):
+        shutil.rmtree(left_over)
     refs = []
     patients = range(1, n_patients + 1)
     for n in tqdm(patients, desc="phantoms", unit="patient", disable=not progress):
-        ref = _ref(out, f"P{n:03d}")
+        ref = _ref(out / _name(n), _name(n))
         kind, region = PLACES[(n - 1) % len(PLACES)]
         if not _is_complete(ref):
-            _write(ref, kind=kind, region=region, seed=seed, config=config)
+            phantom = make_phantom(_name(n), kind=kind, region=region, seed=seed, config=config)
+            with _whole_folder(ref) as hidden:
+                _write(phantom, hidden)
         refs.append(ref)
     name = f"Phantoms, {'two styles' if config.style == 'two-styles' else 'one style'}"
     cohort = Cohort(
@@ -81,14 +90,18 @@ def make_cohort(
         licence="CC0-1.0",
         provenance=f"{PROVENANCE}; seed {seed}",
         synthetic=True,
+        id=f"phantoms-{GENERATION}-{seed}-{config.style}-{config.size}",
     )
     if not (out / "cohort.toml").is_file():
         cohort.save()
     return cohort
 
 
-def _ref(out: Path, patient_id: str) -> CaseRef:
-    folder = out / patient_id
+def _name(n: int) -> str:
+    return f"P{n:03d}"
+
+
+def _ref(folder: Path, patient_id: str) -> CaseRef:
     return CaseRef(
         patient_id,
         "",
@@ -98,15 +111,58 @@ def _ref(out: Path, patient_id: str) -> CaseRef:
     )
 
 
-def _write(ref: CaseRef, *, kind: str, region: str, seed: int, config: PhantomConfig) -> None:
-    phantom = make_phantom(ref.patient_id, kind=kind, region=region, seed=seed, config=config)
+def _write(phantom: Phantom, ref: CaseRef) -> None:
     write_volume(phantom.case.ct, ref.ct)
     write_volume(phantom.case.pet, ref.pet)
     for reader, path in ref.masks.items():
         write_volume(phantom.case.masks[reader], path)
-    # last of all: a patient without it does not count as written
     content = json.dumps(phantom.plant.to_dict(), indent=1)
     write_whole(ref.ct.parent / "plant.json", content.encode())
+
+
+@contextmanager
+def _whole_folder(ref: CaseRef) -> Iterator[CaseRef]:
+    """Give paths in a hidden folder, which takes the patient's place when the block ends well."""
+    folder = ref.ct.parent
+    hidden, replaced = (folder.with_name(start + folder.name) for start in HIDDEN)
+    hidden.mkdir(parents=True)
+    try:
+        yield (made := _ref(hidden, ref.patient_id))
+        if not _is_complete(made):
+            raise CohortError(
+                f"{hidden}: files went missing while they were written; "
+                "let one run at a time write phantoms there, and run again"
+            )
+        if folder.exists():
+            _require_part_of(folder, hidden)
+            folder.rename(replaced)
+        hidden.rename(folder)
+    finally:
+        for path in (hidden, replaced):
+            if path.exists():
+                shutil.rmtree(path)
+
+
+def _require_part_of(half: Path, whole: Path) -> None:
+    """Raise unless a folder holds nothing but some of the files of the whole patient.
+
+    boneviz 0.1.0 wrote into the final folder, and left half a patient there where it was stopped;
+    anything else there is somebody's own.
+    """
+    for path in sorted(half.iterdir()):
+        if path.name.startswith(".writing-"):
+            continue  # a single file that was cut short
+        twin = whole / path.name
+        if not (path.is_file() and twin.is_file() and sha256_of(path) == sha256_of(twin)):
+            raise CohortError(
+                f"{path}: in the place of phantom {half.name} and not part of it; "
+                f"move {half.name} elsewhere, or give a new folder for the phantoms"
+            )
+
+
+def _hidden(out: Path) -> list[Path]:
+    """Return the hidden folders of patients that a killed run left."""
+    return sorted(path for start in HIDDEN for path in out.glob(f"{start}P[0-9][0-9][0-9]"))
 
 
 def _is_complete(ref: CaseRef) -> bool:
@@ -118,7 +174,9 @@ def _require_ours(out: Path, recipe: dict[str, Any], n_patients: int) -> None:
     """Raise unless `out` is new, empty, or holds no more than phantoms of this very recipe."""
     if out.exists() and not out.is_dir():
         raise CohortError(f"{out}: is a file; give a folder for the phantoms")
-    plants = sorted(out.glob("*/plant.json"))
+    wanted = {_name(n) for n in range(1, n_patients + 1)}
+    folders = [path for path in sorted(out.glob("*/")) if not path.name.startswith(".")]
+    plants = [path / "plant.json" for path in folders if (path / "plant.json").is_file()]
     if (out / "cohort.toml").is_file() and not plants:
         raise CohortError(f"{out}: holds another cohort; give a new folder for the phantoms")
     for path in plants:
@@ -134,15 +192,17 @@ def _require_ours(out: Path, recipe: dict[str, Any], n_patients: int) -> None:
                 f"{out}: holds phantoms of {_in_words(found)}, expected {_in_words(recipe)}; "
                 "give a new folder, or the same options as before"
             )
-    if len(plants) > n_patients:
+    beyond = [path.parent.name for path in plants if path.parent.name not in wanted]
+    if beyond:
         raise CohortError(
-            f"{out}: holds {len(plants)} phantoms, more than the {n_patients} asked for; "
-            "ask for as many, or give a new folder"
+            f"{out}: holds phantoms beyond the {n_patients} asked for "
+            f"({', '.join(beyond[:3])}); ask for as many, or give a new folder"
         )
     strangers = [
         folder.name
-        for folder in sorted(out.glob("*/"))
-        if any(folder.glob("*.nii*")) and not folder.name.startswith("P")
+        for folder in folders
+        if folder.name not in wanted
+        and any([*folder.glob("*.nii*"), *folder.glob("*/ct.nii*"), *folder.glob("*/pet.nii*")])
     ]
     if strangers:
         raise CohortError(

@@ -13,7 +13,9 @@ export JUPYTER_PLATFORM_DIRS := 1
 .PHONY: demo test lint samples screenshots clean
 
 $(VENV)/.made:
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || \
+	  { echo "boneviz needs Python 3.11 to 3.14: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	touch $@
 

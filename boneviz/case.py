@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -12,7 +12,7 @@ from typing import Literal, get_args
 from boneviz.errors import CohortError, InputError, LeakageError
 from boneviz.volume import Volume
 
-__all__ = ["Case", "CaseRef", "Intent", "Prediction", "Reader", "ReaderKind"]
+__all__ = ["Case", "CaseRef", "Intent", "Prediction", "Reader", "ReaderKind", "experts_first"]
 
 ReaderKind = Literal["expert", "model"]
 Intent = Literal["high-sensitivity", "high-specificity", "none"]
@@ -37,8 +37,11 @@ class Reader:
     learned_from: str | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name.strip():
-            raise InputError(f"a reader named {self.name!r}: expected a text that is not blank")
+        if not isinstance(self.name, str) or not self.name.strip() or not self.name.isprintable():
+            raise InputError(
+                f"a reader named {self.name!r}: expected a text, not blank, without control "
+                "characters"
+            )
         if self.kind not in get_args(ReaderKind):
             raise InputError(f"reader {self.name}: kind {self.kind!r}, expected expert or model")
         if self.intent not in get_args(Intent):
@@ -51,8 +54,13 @@ class Reader:
 
     @property
     def key(self) -> str:
-        """The name as a file stem: lower case letters, digits and underscores."""
-        return re.sub(r"[^a-z0-9]+", "_", self.name.lower()).strip("_") or "reader"
+        """The name as a file stem: letters of any script in lower case, digits, underscores."""
+        return re.sub(r"[\W_]+", "_", self.name.casefold()).strip("_") or "reader"
+
+
+def experts_first(readers: Iterable[Reader]) -> tuple[Reader, ...]:
+    """Return the readers each once, people before networks, else in their order."""
+    return tuple(sorted(dict.fromkeys(readers), key=lambda reader: reader.kind == "model"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +86,7 @@ class CaseRef:
             raise CohortError("a case without a patient id: name its folder or table row")
         for what, name in (("patient id", self.patient_id), ("session", self.session)):
             # they become names of files, and must not lead out of the cohort's folder
-            if re.search(r"[/\\\x00-\x1f]", name) or name.startswith("."):
+            if re.search(r"[/\\]", name) or not name.isprintable() or name.startswith("."):
                 raise CohortError(
                     f"{what} {name!r}: expected a name without slashes and control characters "
                     "that does not start with a dot; rename it"
@@ -148,7 +156,7 @@ class Prediction:
     fold : the fold that was held out when the model was trained
     probability : probability of infection, on the CT's grid
     checkpoint_id : sha256 of the model's weights
-    trained_on : the patients that the model learned from
+    trained_on : the patients of this cohort that the model learned from
     demonstration : whether the model learned from phantoms only
     """
 

@@ -19,7 +19,14 @@ from boneviz.fuse import FuseConfig, Modality
 from boneviz.network import NetConfig, build_network
 from boneviz.version import __version__
 
-__all__ = ["Checkpoint", "card_of", "load_checkpoint", "load_tensors", "save_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "card_of",
+    "finished_models",
+    "load_checkpoint",
+    "load_tensors",
+    "save_checkpoint",
+]
 
 FORMAT = 1
 
@@ -34,7 +41,8 @@ class Checkpoint:
     net, fuse : how to build the network and its input
     spacing_mm : the voxel size it learned at
     patch : side lengths of its windows in voxels
-    fold : the fold held out; trained_on : the patients it learned from
+    fold : the fold held out; trained_on : the patients it learned from, trained_in : the id of
+        their cohort
     settings : of the fit, as JSON
     demonstration : whether it learned from phantoms only
     weights : the safetensors file; checkpoint_id : sha256 of that file
@@ -47,10 +55,18 @@ class Checkpoint:
     patch: tuple[int, int, int]
     fold: int
     trained_on: frozenset[str]
+    trained_in: str
     settings: str
     demonstration: bool
     weights: Path
     checkpoint_id: str = ""
+
+    def seen_in(self, cohort_id: str) -> frozenset[str]:
+        """Return the patients of a cohort that the model learned from; ids hold in one cohort only.
+
+        Two cohorts without an id are taken for one, since nothing tells them apart.
+        """
+        return self.trained_on if self.trained_in == cohort_id else frozenset()
 
     def network(self) -> torch.nn.Module:
         """Build the network and load its weights, in float32 and evaluation mode.
@@ -88,6 +104,7 @@ def save_checkpoint(checkpoint: Checkpoint, tensors: Mapping[str, torch.Tensor])
         "patch": checkpoint.patch,
         "fold": checkpoint.fold,
         "trained_on": sorted(checkpoint.trained_on),
+        "trained_in": checkpoint.trained_in,
         "settings": json.loads(checkpoint.settings),
         "demonstration": checkpoint.demonstration,
         "sha256": sha256_of(checkpoint.weights),
@@ -110,7 +127,10 @@ def load_checkpoint(path: str | Path, *, modality: Modality | None = None) -> Ch
     CheckpointError
         A file is missing, the weights are not those on the card, or the modality differs.
     """
-    weights = Path(path).with_suffix(".safetensors")
+    path = Path(path)
+    if not path.name or path.is_dir():
+        raise CheckpointError(f"{path}: a folder, expected a .safetensors file")
+    weights = path.with_suffix(".safetensors")
     card_path = card_of(weights)
     for needed in (weights, card_path):
         if not needed.is_file():
@@ -124,7 +144,7 @@ def load_checkpoint(path: str | Path, *, modality: Modality | None = None) -> Ch
             )
         trained_on = card["trained_on"]
         if not isinstance(trained_on, list) or not all(isinstance(p, str) for p in trained_on):
-            raise CheckpointError(f"{card_path}: trained_on is no list of patient ids")
+            raise TypeError("trained_on is no list of patient ids")
         checkpoint = Checkpoint(
             reader=Reader(**card["reader"]),
             net=NetConfig(**card["net"]),
@@ -133,6 +153,7 @@ def load_checkpoint(path: str | Path, *, modality: Modality | None = None) -> Ch
             patch=_triple(card["patch"], int),
             fold=int(card["fold"]),
             trained_on=frozenset(trained_on),
+            trained_in=str(card["trained_in"]),
             settings=json.dumps(card["settings"], sort_keys=True),
             demonstration=bool(card["demonstration"]),
             weights=weights,
@@ -159,6 +180,12 @@ def load_checkpoint(path: str | Path, *, modality: Modality | None = None) -> Ch
 def card_of(weights: Path) -> Path:
     """Return the path of the card that belongs to a weights file."""
     return weights.with_suffix(".json")
+
+
+def finished_models(folder: Path) -> tuple[Path, ...]:
+    """Return the weights in a folder that have their card: fits that came to their end."""
+    found = sorted(folder.glob("[!.]*.safetensors"))
+    return tuple(path for path in found if card_of(path).is_file())
 
 
 def load_tensors(path: Path) -> dict[str, torch.Tensor]:

@@ -29,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if options.debug:
             raise
-        print(f"boneviz: {error.strerror}: {error.filename}", file=sys.stderr)
+        where = f": {error.filename}" if error.filename else ""
+        print(f"boneviz: {error.strerror or error}{where}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(
@@ -141,25 +142,37 @@ def _phantom(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
-    from boneviz.checkpoint import load_checkpoint
-    from boneviz.nifti import read_case
+    from boneviz.harmonise import straighten
+    from boneviz.readings import read_readings
 
     cohort = Cohort.open(options.cohort)
     print(f"{cohort.name}: {len(cohort.patients)} patients, {len(cohort)} sessions")
     if cohort.provenance:
         print(f"  {cohort.provenance}")
     for ref in cohort:
-        case = read_case(ref)
+        readings = read_readings(cohort, ref)
+        case = readings.case
+        straighten(readings.outlined())  # refuses masks and predictions off the CT's grid
         outlined = ", ".join(f"{r.name} {mask.volume_ml:.1f} mL" for r, mask in case.masks.items())
-        print(f"  {ref.case_id}: CT {case.ct.grid.describe()}; {outlined or 'no outlines'}")
-    for weights in sorted((cohort.root / "models").glob("*.safetensors")):
+        predicted = "".join(f"; {p.reader.name} predicted" for p in readings.predictions)
+        print(
+            f"  {ref.case_id}: CT {case.ct.grid.describe()}; {outlined or 'no outlines'}{predicted}"
+        )
+    if (cohort.root / "models").is_dir():
+        _check_models(cohort)
+    print("all readable")
+
+
+def _check_models(cohort: Cohort) -> None:
+    from boneviz.checkpoint import finished_models, load_checkpoint
+
+    for weights in finished_models(cohort.root / "models"):
         card = load_checkpoint(weights)
         print(
             f"  {weights.name}: {card.reader.name}, {card.fuse.modality}, fold {card.fold}, "
             f"learned from {len(card.trained_on)} "
             f"{'phantoms' if card.demonstration else 'patients'}"
         )
-    print("all readable")
 
 
 def _crossval(options: argparse.Namespace) -> None:
@@ -182,14 +195,14 @@ def _crossval(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from boneviz.checkpoint import load_checkpoint
+    from boneviz.checkpoint import finished_models, load_checkpoint
     from boneviz.crossval import held_out_cases, predict_cohort, with_models
     from boneviz.fuse import require_modality
     from boneviz.samples import demonstration_models
 
     require_modality(options.modality)
     cohort = Cohort.open(options.cohort)
-    weights = options.model or sorted((cohort.root / "models").glob("*.safetensors"))
+    weights = options.model or finished_models(cohort.root / "models")
     if not weights:
         weights = demonstration_models()
         print("no models in the folder: the demonstration models are used")
@@ -201,7 +214,7 @@ def _predict(options: argparse.Namespace) -> None:
             "say where predictions go with --out FOLDER"
         )
     out = options.out or cohort.root / "predictions"
-    for model, cases in held_out_cases(models, cohort.cases).items():
+    for model, cases in held_out_cases(models, cohort).items():
         folder = out / model.reader.key
         predict_cohort(cohort, model, cases, folder=folder, progress=not options.quiet)
         print(f"{model.reader.name}, fold {model.fold}: {len(cases)} cases in {folder}")
@@ -213,12 +226,14 @@ def _predict(options: argparse.Namespace) -> None:
 
 def _score(options: argparse.Namespace) -> None:
     from boneviz.readings import score_cohort
-    from boneviz.score import write_scores
+    from boneviz.score import require_suffix, write_scores
 
+    require_suffix(options.out)
     cohort = Cohort.open(options.cohort)
     scores = score_cohort(cohort, predictions=options.predictions, progress=not options.quiet)
     write_scores(scores, options.out)
     print(f"{len(scores)} rows in {options.out}")
+    _say_demonstration(cohort, options.predictions)
 
 
 def _compare(options: argparse.Namespace) -> None:
@@ -239,11 +254,16 @@ def _compare(options: argparse.Namespace) -> None:
         axis="columns",
     )
     print(f"\nby patient, candidate / reference\n{by_patient.round(3).to_string()}")
-    if evaluation.models:
-        try:
-            print(f"\n{evaluation.interaction().words}")
-        except InputError as error:
-            print(f"\nNo comparison of styles: {error}")
+    print(f"\n{evaluation.words}")
+    _say_demonstration(cohort, options.predictions)
+
+
+def _say_demonstration(cohort: Cohort, predictions: Path | None) -> None:
+    from boneviz.nifti import read_predictions
+
+    first = read_predictions(cohort, cohort.cases[0], folder=predictions)
+    if not cohort.synthetic and any(prediction.demonstration for prediction in first):
+        print(f"\n{DEMONSTRATION}")
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -272,20 +292,37 @@ def _explore(options: argparse.Namespace) -> int:
     )
 
 
+def _demo_cohort(sample: Path, out: Path) -> Path:
+    """Copy the sample cohort without its predictions: the bundled models make them here.
+
+    A copy from before keeps its predictions where the models are still the same.
+    """
+    folder = out / "cohort"
+    if folder.exists():
+        found = Cohort.open(folder).name
+        expected = Cohort.open(sample).name
+        if found != expected:
+            raise InputError(
+                f"{folder} holds another cohort ({found}), expected none or {expected}; "
+                "choose another folder with --out"
+            )
+    fresh = out / "cohort.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    shutil.copytree(sample, fresh, ignore=shutil.ignore_patterns("predictions"))
+    if (folder / "predictions").is_dir():
+        (folder / "predictions").rename(fresh / "predictions")
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)
+    return folder
+
+
 def _demo(options: argparse.Namespace) -> int:
     from boneviz.launch import open_notebook, require_free_port
     from boneviz.samples import samples_folder
 
     if not options.no_open:
         require_free_port(options.port)
-    cohort = options.out / "cohort"
-    # a copy without its predictions, so that they are made here by the bundled models
-    shutil.copytree(
-        samples_folder(),
-        cohort,
-        ignore=shutil.ignore_patterns("predictions"),
-        dirs_exist_ok=True,
-    )
+    cohort = _demo_cohort(samples_folder(), options.out)
     quiet = ["--quiet"] if options.quiet else []
     for step in (
         ["check", str(cohort)],

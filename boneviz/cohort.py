@@ -45,6 +45,7 @@ class Cohort:
     cases : one `CaseRef` per session
     licence, provenance : free text, shown with the data
     synthetic : whether the patients are phantoms
+    id : tells this cohort's patient ids from those of another; empty where nobody gave one
     """
 
     name: str
@@ -54,8 +55,14 @@ class Cohort:
     licence: str = ""
     provenance: str = ""
     synthetic: bool = False
+    id: str = ""
 
     def __post_init__(self) -> None:
+        for what in ("name", "licence", "provenance", "id"):
+            if not getattr(self, what).replace("\n", " ").isprintable():
+                raise CohortError(
+                    f"cohort {self.name!r}: control characters in its {what}; take them out"
+                )
         for what, values in (
             ("reader name", [reader.name for reader in self.readers]),
             ("reader file stem", [reader.key for reader in self.readers]),
@@ -176,6 +183,7 @@ class Cohort:
         content: dict[str, Any] = {
             "format": FORMAT,
             "name": self.name,
+            **({"id": self.id} if self.id else {}),
             "licence": self.licence,
             "provenance": self.provenance,
             "synthetic": self.synthetic,
@@ -209,8 +217,11 @@ class Cohort:
         except BonevizError as error:
             raise CohortError(f"{path}: {error}") from error
         experts = tuple(reader for reader in readers if reader.kind == "expert")
-        folders = [ct.parent for ct in sorted({*root.glob("*/ct.nii*"), *root.glob("*/*/ct.nii*")})]
+        found = sorted({*root.glob("*/ct.nii*"), *root.glob("*/*/ct.nii*")})
+        # folders with a dot are being written
+        folders = [ct.parent for ct in found if not _hidden(ct, root)]
         pets = [*root.glob("*/pet.nii*"), *root.glob("*/*/pet.nii*")]
+        pets = [pet for pet in pets if not _hidden(pet, root)]
         half = [pet.parent for pet in pets if pet.parent not in folders]
         if half:
             raise CohortError(f"{half[0]}: PET without CT: expected ct.nii.gz beside pet.nii.gz")
@@ -231,6 +242,7 @@ class Cohort:
             licence=str(content.get("licence", "")),
             provenance=str(content.get("provenance", "")),
             synthetic=bool(content.get("synthetic", False)),
+            id=str(content.get("id", "")),
         )
 
     @classmethod
@@ -242,13 +254,10 @@ class Cohort:
                 f"{root}: neither a cohort.toml nor a NIfTI file (.nii, .nii.gz) here; "
                 "give a cohort folder, or a folder with one patient's CT and PET"
             )
-        masks = [f for f in files if re.search(r"mask|seg|label|gtv|roi", f.name, re.IGNORECASE)]
+        marked = [f for f in files if _says(f, "mask", "seg", "label", "gtv", "roi")]
         images = {
-            what: [f for f in files if f not in masks and re.search(pattern, f.name, re.IGNORECASE)]
-            for what, pattern in (
-                ("CT", r"(?<![a-z])ct(?![a-z])"),
-                ("PET", r"pet|suv|(?<![a-z])pt(?![a-z])"),
-            )
+            "CT": [f for f in files if f not in marked and _says(f, "ct")],
+            "PET": [f for f in files if f not in marked and _says(f, "pet", "suv", "pt")],
         }
         for what, found in images.items():
             if len(found) != 1:
@@ -257,13 +266,26 @@ class Cohort:
                     f"{root}: {what} files found: {names}; expected exactly one "
                     f"whose name says {what} (all files: {', '.join(f.name for f in files)})"
                 )
-        # a mask drawn on the PET's grid is a second copy of a contour; the CT's is the one shown
-        on_ct = [f for f in masks if not re.search(r"pet|suv", f.name, re.IGNORECASE)]
+        ct, pet = images["CT"][0], images["PET"][0]
+        # whatever is neither CT nor PET is somebody's outline; one drawn on the PET's grid is a
+        # second copy of a contour, and the CT's is the one shown
+        outlines = [f for f in files if f not in (ct, pet)]
+        on_ct = [f for f in outlines if not _says(f, "pet", "suv", "pt")]
         readers = {Reader(f.name.removesuffix(".gz").removesuffix(".nii")): f for f in on_ct}
-        ref = CaseRef(root.resolve().name, "", images["CT"][0], images["PET"][0], readers)
-        left_out = [f.name for f in masks if f not in on_ct]
-        note = f"left out, as drawn on the PET: {', '.join(left_out)}" if left_out else ""
+        left_out = [f.name for f in outlines if f not in on_ct]
+        ref = CaseRef(root.resolve().name, "", ct, pet, readers)
+        note = f"Left out, as drawn on the PET: {', '.join(left_out)}." if left_out else ""
         return cls(ref.patient_id, root, tuple(readers), (ref,), provenance=note)
+
+
+def _hidden(path: Path, root: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(root).parts)
+
+
+def _says(path: Path, *words: str) -> bool:
+    """Whether a file's name has one of these as a word of its own: PET does, Peter does not."""
+    pattern = "|".join(words)
+    return bool(re.search(rf"(?<![a-z])({pattern})(?![a-z])", path.name, re.IGNORECASE))
 
 
 def _nifti(folder: Path, stem: str, patient_id: str) -> Path:

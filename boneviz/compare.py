@@ -25,6 +25,7 @@ from boneviz.scoretable import Scores
 __all__ = ["HIGHER_IS_BETTER", "Cell", "CrossEvaluation", "cross_evaluate", "higher_is_better"]
 
 SHARES = ("dice", "iou", "sensitivity", "precision", "lesion_f1", "surface_dice")
+PRIMARY = "dice"
 DISTANCES = ("hd_mm", "hd95_mm", "assd_mm", "masd_mm")
 HIGHER_IS_BETTER: dict[str, bool] = {
     **dict.fromkeys(SHARES, True),
@@ -97,6 +98,7 @@ class CrossEvaluation:
     worst_case : the same with the worst case in place of what was missed or falsely alarmed
     counts : (reference, candidate) x ``n``, ``n_missed``, ``n_false_alarm``, ``n_both_empty``
     threshold, tolerance_mm, version : settings that all scores share
+    coarsest_mm : the largest voxel side of any case
     n_resamples, seed : of the bootstrap
     """
 
@@ -108,6 +110,7 @@ class CrossEvaluation:
     threshold: float
     tolerance_mm: tuple[float, ...]
     version: str
+    coarsest_mm: float
     n_resamples: int
     seed: int
 
@@ -227,6 +230,31 @@ class CrossEvaluation:
     def _pairs(self) -> tuple[tuple[str, str], ...]:
         return tuple((str(pair[0]), str(pair[1])) for pair in self.values.columns)
 
+    @property
+    def words(self) -> str:
+        """What the numbers show and what they cannot, in plain words."""
+        if not self.models:
+            return "There are no models' predictions: only the experts are compared."
+        try:
+            parts = [self.interaction().words]
+        except InputError as error:
+            parts = [f"No comparison of styles: {error}."]
+        else:
+            if self.metric != PRIMARY:
+                parts.append(
+                    f"Exploratory: the one primary endpoint is {PRIMARY}, and this p is not "
+                    "adjusted for looking at several metrics."
+                )
+        if _family(self.metric) == "surface_dice":
+            tolerance_mm = float(self.metric.removeprefix("surface_dice_").removesuffix("mm"))
+            if tolerance_mm < 2 * self.coarsest_mm:
+                parts.append(
+                    f"A tolerance of {tolerance_mm:g} mm is below two voxels (of up to "
+                    f"{self.coarsest_mm:.3g} mm): surfaces on such a grid cannot resolve it, so "
+                    "low values say little."
+                )
+        return " ".join(parts)
+
     def _column(self, reference: str, candidate: str) -> pd.Series[float]:
         if (reference, candidate) not in self._pairs:
             scored = "; ".join(f"{first}, {second}" for first, second in self._pairs)
@@ -334,6 +362,7 @@ def cross_evaluate(
         threshold=rows[0].threshold,
         tolerance_mm=rows[0].tolerance_mm,
         version=rows[0].version,
+        coarsest_mm=max(max(row.spacing_mm) for row in rows),
         n_resamples=n_resamples,
         seed=seed,
     )

@@ -25,6 +25,11 @@ from boneviz.train import fit, model_of
 __all__ = ["Plan", "deal_folds", "held_out_cases", "plan", "predict_cohort", "run", "with_models"]
 
 
+_IDS_COINCIDE = (
+    " (if it is another patient by the same id, give each cohort an id of its own in cohort.toml)"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Folds, and one fit per expert and fold.
@@ -129,9 +134,7 @@ def with_models(cohort: Cohort, models: Iterable[Reader]) -> Cohort:
     return grown
 
 
-def held_out_cases(
-    models: Sequence[Checkpoint], cases: Sequence[CaseRef]
-) -> dict[Checkpoint, list[CaseRef]]:
+def held_out_cases(models: Sequence[Checkpoint], cohort: Cohort) -> dict[Checkpoint, list[CaseRef]]:
     """Say which model speaks for which case: of each reader the first that never saw the patient.
 
     In a cross-validation that is the model of the patient's own fold; a patient who is new to all
@@ -145,12 +148,15 @@ def held_out_cases(
     spoken: dict[Checkpoint, list[CaseRef]] = {model: [] for model in models}
     for reader in dict.fromkeys(model.reader for model in models):
         own = sorted((m for m in models if m.reader == reader), key=lambda m: m.fold)
-        for ref in cases:
-            fit = next((m for m in own if ref.patient_id not in m.trained_on), None)
+        for ref in cohort:
+            new = (m for m in own if ref.patient_id not in m.seen_in(cohort.id))
+            fit = next(new, None)
             if fit is None:
                 raise LeakageError(
                     f"patient {ref.patient_id}: every model given for {reader.name} learned from "
                     "this patient; give the model of the fold that held the patient out"
+                    + _IDS_COINCIDE
+                    * (not cohort.id)
                 )
             spoken[fit].append(ref)
     return {model: refs for model, refs in spoken.items() if refs}
@@ -182,5 +188,6 @@ def predict_cohort(
         predictor = Predictor(checkpoint)
         bar = tqdm(todo, desc=f"{checkpoint.reader.name} predicts", disable=not progress)
         for ref in bar:
-            write_prediction(predictor(read_case(ref, readers=[])), folder)
+            case = read_case(ref, readers=[])
+            write_prediction(predictor(case, cohort_id=cohort.id), folder)
     return folder

@@ -59,6 +59,8 @@ class Folds:
                 f"{n_folds} folds for {len(size_of_patient)} patients: "
                 "expected at least 2 folds and at least one patient for each"
             )
+        if seed < 0:
+            raise CohortError(f"seed {seed}: expected 0 or more")
         rng = np.random.default_rng(seed)
         ranked = sorted(size_of_patient, key=lambda patient: (size_of_patient[patient], patient))
         fold_of: dict[str, int] = {}

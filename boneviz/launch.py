@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -17,14 +18,18 @@ __all__ = ["jupyter_command", "open_notebook", "require_free_port"]
 
 def require_free_port(port: int) -> None:
     """Raise `InputError` where something already listens on a port of this machine."""
+    if not 0 < port < 65536:
+        raise InputError(f"port {port}: expected 1 to 65535, choose another with --port")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise InputError(
-                f"port {port} is in use: stop what runs there, or choose another with --port"
-            ) from error
+            if error.errno == errno.EADDRINUSE:
+                why = "is in use: stop what runs there, or choose another with --port"
+            else:
+                why = f"cannot be used ({error.strerror}); choose another with --port"
+            raise InputError(f"port {port} {why}") from error
 
 
 def jupyter_command(folder: Path, *, port: int, browser: bool) -> list[str]:
@@ -79,8 +84,9 @@ def open_notebook(
         environment["BONEVIZ_PREDICTIONS"] = str(predictions.resolve())
     command = jupyter_command(folder, port=port, browser=browser)
     server = subprocess.Popen([*command, str(notebook)], env=environment)
-    try:
-        return server.wait()
-    except KeyboardInterrupt:
-        # JupyterLab had the same Ctrl-C from the terminal, and closes its kernels
-        return server.wait()
+    while True:
+        try:
+            return server.wait()
+        except KeyboardInterrupt:
+            # JupyterLab had the same Ctrl-C from the terminal: it asks, and closes its kernels
+            continue

@@ -17,6 +17,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError as NibabelFileError
+from nibabel.imageglobals import ErrorLevel, LoggingOutputSuppressor
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
@@ -65,7 +66,9 @@ def read_volume(path: str | Path, unit: Unit) -> Volume:
     if not path.is_file():
         raise ImageFileError(f"{path}: no such file; check the path")
     try:
-        image = nib.load(path)
+        # headers that nibabel would mend and log are refused: nothing is repaired silently
+        with LoggingOutputSuppressor(), ErrorLevel(30):
+            image = nib.load(path)
         if not isinstance(image, nib.Nifti1Image):
             raise ImageFileError(
                 f"{path}: a {type(image).__name__}, expected NIfTI (.nii, .nii.gz)"
@@ -83,6 +86,7 @@ def read_volume(path: str | Path, unit: Unit) -> Volume:
         ValueError,
         KeyError,
         MemoryError,
+        OverflowError,
     ) as error:
         why = " ".join(str(error).split())
         raise ImageFileError(
@@ -252,8 +256,19 @@ def read_predictions(
 
     Models are the folders inside `folder`, by default ``predictions/`` of the cohort; a case
     without predictions gives an empty tuple.
+
+    Raises
+    ------
+    CohortError
+        A `folder` was given that holds no predictions at all, or a record is damaged.
     """
-    folder = cohort.root / "predictions" if folder is None else Path(folder)
+    if folder is None:
+        folder = cohort.root / "predictions"
+    elif not [*(folder := Path(folder)).glob("*/*.json")]:
+        raise CohortError(
+            f"{folder}: no predictions here; expected a folder per model with CASE.nii.gz and "
+            "CASE.json, as `boneviz predict --out FOLDER` writes them"
+        )
     found = [
         read_prediction(model, ref)
         for model in sorted(folder.glob("*/"))

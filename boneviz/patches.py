@@ -52,6 +52,8 @@ class TrainConfig:
                 f"steps {self.steps}, batch {self.batch}, save_every {self.save_every}, "
                 f"rate {self.rate}: expected all above 0"
             )
+        if self.seed < 0:
+            raise InputError(f"seed {self.seed}: expected 0 or more")
         if any(side % self.net.divisor for side in self.patch):
             raise InputError(f"patch {self.patch}: expected multiples of {self.net.divisor} voxels")
 

@@ -41,12 +41,13 @@ class Predictor:
             padding_mode="constant",
         )
 
-    def __call__(self, case: Case) -> Prediction:
+    def __call__(self, case: Case, *, cohort_id: str = "") -> Prediction:
         """Return the probability of infection in every voxel of the CT.
 
         Parameters
         ----------
         case : CT in HU and PET in SUVbw, on any grids that overlap; its masks are not looked at
+        cohort_id : of the case's cohort, by which training patients are known again
 
         Raises
         ------
@@ -70,6 +71,6 @@ class Predictor:
             fold=checkpoint.fold,
             probability=resample(Volume(probability, there.ct.grid, "probability"), case.ct.grid),
             checkpoint_id=checkpoint.checkpoint_id,
-            trained_on=checkpoint.trained_on,
+            trained_on=checkpoint.seen_in(cohort_id),
             demonstration=checkpoint.demonstration,
         )

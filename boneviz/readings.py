@@ -9,6 +9,7 @@ from tqdm.auto import tqdm
 
 from boneviz.case import Case, CaseRef, Prediction, Reader
 from boneviz.cohort import Cohort
+from boneviz.errors import InputError
 from boneviz.nifti import read_case, read_predictions
 from boneviz.score import Scores, score_case
 
@@ -70,8 +71,23 @@ def score_cohort(
     ----------
     predictions : folder with a folder per model, by default ``predictions/`` of the cohort
     progress : show a bar
+
+    Raises
+    ------
+    InputError
+        One reader's predictions come from demonstration models and from others.
     """
     rows: list[Scores] = []
+    from_phantoms: dict[Reader, bool] = {}
     for ref in tqdm(cohort.cases, desc="scoring", disable=not progress, leave=False):
-        rows += read_readings(cohort, ref, predictions=predictions).scores()
+        readings = read_readings(cohort, ref, predictions=predictions)
+        for prediction in readings.predictions:
+            reader, demonstration = prediction.reader, prediction.demonstration
+            if from_phantoms.setdefault(reader, demonstration) != demonstration:
+                raise InputError(
+                    f"patient {ref.case_id}: {reader.name} is a demonstration model in some cases "
+                    "and one of your own in others; delete its folder of predictions and predict "
+                    "again with one of them"
+                )
+        rows += readings.scores()
     return tuple(rows)

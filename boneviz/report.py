@@ -9,16 +9,15 @@ from __future__ import annotations
 import base64
 import html
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from boneviz.case import Case, Reader
+from boneviz.case import Case, experts_first
 from boneviz.cohort import Cohort
 from boneviz.compare import CrossEvaluation, cross_evaluate
-from boneviz.errors import InputError
 from boneviz.files import write_whole
 from boneviz.harmonise import harmonise
 from boneviz.palette import ReaderStyle, styles_of
@@ -72,7 +71,7 @@ def write_report(
         rows = readings.scores()
         scores += rows
         known = dict.fromkeys((*(style.reader for style in styles), *readings.readers))
-        styles = styles_of(_experts_first(known))
+        styles = styles_of(experts_first(known))
         from_phantoms = from_phantoms or readings.models_learned_from_phantoms
         pictures = _pictures(harmonise(readings.outlined()), styles)
         sections.append(
@@ -107,10 +106,6 @@ def write_report(
     write_whole(Path(path), page.encode())
 
 
-def _experts_first(readers: Iterable[Reader]) -> list[Reader]:
-    return sorted(readers, key=lambda reader: reader.kind == "model")
-
-
 def _about(cohort: Cohort) -> str:
     sessions = f", {len(cohort)} sessions" if len(cohort) != len(cohort.patients) else ""
     kind = "synthetic patients" if cohort.synthetic else "patients"
@@ -130,9 +125,8 @@ def _matrices(scores: Sequence[Scores]) -> list[str]:
     for metric, label in METRICS.items():
         evaluation = cross_evaluate(scores, metric=metric)
         parts.append(f"<h3>{html.escape(label)}</h3>{_matrix(evaluation)}")
-        if metric != "dice":
-            continue
-        parts.append(f"<p>{html.escape(_style_words(evaluation))}</p>")
+        if metric in ("dice", "surface_dice_2mm"):
+            parts.append(f"<p>{html.escape(evaluation.words)}</p>")
     parts.append(
         "<p class=small>Rows: candidates; columns: reference. Mean ± SD over patients in whom the "
         "metric is defined, with mean - SD to mean + SD, median with its 95 % bootstrap interval, "
@@ -140,15 +134,6 @@ def _matrices(scores: Sequence[Scores]) -> list[str]:
         "own expert.</p>"
     )
     return parts
-
-
-def _style_words(evaluation: CrossEvaluation) -> str:
-    if not evaluation.models:
-        return "There are no models' predictions: only the experts are compared."
-    try:
-        return evaluation.interaction().words
-    except InputError as error:
-        return f"No comparison of styles: {error}"
 
 
 def _matrix(evaluation: CrossEvaluation) -> str:

@@ -23,7 +23,7 @@ def shipped_folder(name: str) -> Path:
         The installation is incomplete.
     """
     package = Path(__file__).parent
-    for parent in (package.parent, package):
+    for parent in (package, package.parent):
         if (parent / name).is_dir():
             return parent / name
     raise CohortError(
@@ -38,4 +38,4 @@ def samples_folder() -> Path:
 
 def demonstration_models() -> tuple[Path, ...]:
     """Return the weights of the sample cohort's models. They learned from phantoms only."""
-    return tuple(sorted((samples_folder() / "models").glob("*.safetensors")))
+    return tuple(sorted((samples_folder() / "models").glob("[!.]*.safetensors")))

@@ -26,7 +26,14 @@ from boneviz.metrics import (
     pattern_counts,
     share,
 )
-from boneviz.scoretable import Scores, Status, read_scores, scores_table, write_scores
+from boneviz.scoretable import (
+    Scores,
+    Status,
+    read_scores,
+    require_suffix,
+    scores_table,
+    write_scores,
+)
 from boneviz.surface import Surface, distances_between, find_surface, require_orthogonal
 from boneviz.version import __version__
 from boneviz.volume import Grid, Volume
@@ -36,6 +43,7 @@ __all__ = [
     "Status",
     "default_pairs",
     "read_scores",
+    "require_suffix",
     "score_case",
     "scores_table",
     "write_scores",

@@ -15,7 +15,14 @@ from boneviz.case import Reader
 from boneviz.errors import BonevizError, InputError
 from boneviz.files import whole_file
 
-__all__ = ["Scores", "Status", "read_scores", "scores_table", "write_scores"]
+__all__ = [
+    "Scores",
+    "Status",
+    "read_scores",
+    "require_suffix",
+    "scores_table",
+    "write_scores",
+]
 
 Status = Literal["both", "missed", "false_alarm", "both_empty"]
 
@@ -184,7 +191,7 @@ def write_scores(scores: Iterable[Scores], path: str | Path) -> None:
         Another suffix, or no scores.
     """
     path = Path(path)
-    _require_suffix(path)
+    require_suffix(path)
     table = scores_table(scores)
     if table.empty:
         raise InputError(f"{path}: no scores to write; score at least one case")
@@ -204,7 +211,7 @@ def read_scores(path: str | Path) -> tuple[Scores, ...]:
         The file is missing, has another suffix, or is not such a table.
     """
     path = Path(path)
-    _require_suffix(path)
+    require_suffix(path)
     if not path.is_file():
         raise InputError(f"{path}: no such table of scores; run `boneviz score` first")
     try:
@@ -220,7 +227,8 @@ def read_scores(path: str | Path) -> tuple[Scores, ...]:
         ) from error
 
 
-def _require_suffix(path: Path) -> None:
+def require_suffix(path: Path) -> None:
+    """Raise `InputError` unless a table can be written under this name."""
     if path.suffix not in (".parquet", ".csv"):
         raise InputError(f"{path}: expected a file name ending in .parquet or .csv")
 

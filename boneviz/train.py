@@ -66,21 +66,22 @@ def fit(cohort: Cohort, folds: Folds, config: TrainConfig, *, progress: bool = T
     Raises
     ------
     TrainingError
-        No lesion in the training patients, or a loss that is not a number.
+        Patients that the folds do not know, no lesion in the training patients, or a loss that
+        is not a number.
     CohortError
-        The cohort has no such expert, or patients that the folds do not know.
+        The cohort has no such expert.
     CheckpointError
         ``models/`` holds a model of this name that was trained with other settings.
     """
     path = weights_path(cohort, config)
-    if card_of(path).is_file():
-        return _finished(path, config, folds.training(config.fold))
     trained_on = folds.training(config.fold)
     unknown = sorted(set(cohort.patients) - set(folds.of_patient))
     if unknown:
         raise TrainingError(
             f"patients {', '.join(unknown)} are in no fold: deal the folds again for this cohort"
         )
+    if card_of(path).is_file():
+        return _finished(path, config, trained_on)
     refs = [ref for ref in cohort if ref.patient_id in trained_on]
     samples = read_samples(refs, cohort.reader(config.expert), config, progress=progress)
 
@@ -138,6 +139,7 @@ def fit(cohort: Cohort, folds: Folds, config: TrainConfig, *, progress: bool = T
         patch=config.patch,
         fold=config.fold,
         trained_on=trained_on,
+        trained_in=cohort.id,
         settings=settings_of(config),
         demonstration=cohort.synthetic,
         weights=path,

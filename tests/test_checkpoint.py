@@ -39,6 +39,7 @@ def saved(folder: Path, **changes: Any) -> Checkpoint:
         patch=(16, 8, 12),
         fold=2,
         trained_on=frozenset({"P01", "P02"}),
+        trained_in="Tiny",
         settings='{"rate": 0.002, "seed": 5}',
         demonstration=True,
         weights=folder / "model_a_fold2.safetensors",

@@ -193,6 +193,71 @@ def test_explore_refuses_a_port_in_use_before_anything_else(
     assert not folder.exists()
 
 
+def test_an_unfinished_fit_is_no_model(cohort: Cohort, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = trained(cohort)
+    state = weights.with_name("model_b_fold0.state.safetensors")
+    shutil.copyfile(weights, state)
+    assert main(["check", str(cohort.root)]) == 0
+    said = capsys.readouterr().out
+    assert "model_a_fold0.safetensors: Model A, fused, fold 0, learned from 1" in said
+    assert "state" not in said
+
+
+def test_check_reads_predictions_too(cohort: Cohort, capsys: pytest.CaptureFixture[str]) -> None:
+    (cohort.root / "predictions" / "model_b" / "P01.nii.gz").write_bytes(b"junk")
+    assert main(["check", str(cohort.root)]) == 1
+    assert re.search(r"model_b/P01\.nii\.gz: cannot be read as NIfTI", one_line(capsys))
+
+
+def test_a_mistyped_folder_of_predictions_is_not_taken_for_none(
+    cohort: Cohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["compare", str(cohort.root), "--quiet", "--predictions"]
+    for wrong in (tmp_path / "typo", cohort.root / "predictions" / "model_a"):
+        assert main([*command, str(wrong)]) == 1
+        assert "no predictions here; expected a folder per model" in one_line(capsys)
+
+
+@pytest.mark.parametrize("port", ["0", "-1", "70000"])
+def test_an_impossible_port_is_named(
+    cohort: Cohort, port: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explore", str(cohort.root), f"--port={port}"]) == 1
+    assert f"port {port}: expected 1 to 65535" in one_line(capsys)
+
+
+def test_a_folder_is_no_model(
+    cohort: Cohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["predict", str(cohort.root), "--out", str(tmp_path / "o"), "--model"]
+    assert main([*command, str(tmp_path)]) == 1
+    assert "a folder, expected a .safetensors file" in one_line(capsys)
+
+
+def test_a_negative_seed_is_named(cohort: Cohort, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["crossval", str(cohort.root), "--seed", "-1", "--quiet"]) == 1
+    assert "seed -1: expected 0 or more" in one_line(capsys)
+
+
+def test_phantom_models_on_real_patients_are_said_to_be_that(
+    cohort: Cohort, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", str(cohort.root), "--quiet"]) == 0
+    assert "synthetic phantoms only" not in capsys.readouterr().out
+    real = Cohort("Real", cohort.root, cohort.readers, cohort.cases, synthetic=False)
+    real.save()
+    assert main(["compare", str(cohort.root), "--quiet"]) == 0
+    assert "synthetic phantoms only" in capsys.readouterr().out
+
+
+def test_one_readers_predictions_come_from_one_kind_of_model(
+    cohort: Cohort, capsys: pytest.CaptureFixture[str]
+) -> None:
+    give_predictions(cohort.only(["P02"]), demonstration=False)
+    assert main(["compare", str(cohort.root), "--quiet"]) == 1
+    assert "patient P02: Model A is a demonstration model in some cases" in one_line(capsys)
+
+
 def test_phantom_makes_a_cohort_that_check_reads(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from small import EXPERT_A, EXPERT_B, MODEL_A, STRAIGHT, case_on, volume_of, write_case
 
-from boneviz.case import Reader
+from boneviz.case import CaseRef, Reader
 from boneviz.cohort import Cohort
-from boneviz.errors import CohortError
+from boneviz.errors import CohortError, InputError
 from boneviz.nifti import write_volume
 
 BOTH = {
@@ -63,8 +63,7 @@ def test_a_saved_cohort_comes_back(tmp_path: Path) -> None:
         "<img src=x onerror=alert(1)>",
         'quotes " and \' and """ and \\',
         "Zoë 骨 🦴",
-        "two\nlines\ttab\r",
-        '"]\n[[readers]]\nname = "intruder"',
+        '"]  [[readers]]  name = "intruder"',
     ],
 )
 def test_hostile_names_survive_the_file(tmp_path: Path, name: str) -> None:
@@ -74,6 +73,54 @@ def test_hostile_names_survive_the_file(tmp_path: Path, name: str) -> None:
     back = Cohort.open(tmp_path)
     assert (back.name, back.licence, back.provenance) == (name, name, name)
     assert back.readers == readers
+
+
+@pytest.mark.parametrize("text", ["two\nlines", "\x1b[31mred", "tab\t", "\x9b31m"])
+def test_names_that_would_steer_a_terminal_are_refused(tmp_path: Path, text: str) -> None:
+    cohort = written(tmp_path, ("P01", ""))
+    if "\n" not in text:  # a cohort's texts may have lines, a reader's name may not
+        with pytest.raises(CohortError, match="control characters in its licence"):
+            replace(cohort, licence=text)
+    with pytest.raises(InputError, match="without control characters"):
+        Reader(text)
+    with pytest.raises(CohortError, match="control characters"):
+        CaseRef(text, "", tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "readers"),
+    [
+        # every file that is neither CT nor PET is somebody's outline, whatever it is called
+        (("ct", "pet", "expert_a", "expert_b"), ["expert_a", "expert_b"]),
+        (("CT_image", "PET_image", "CT_mask", "PET_mask"), ["CT_mask"]),
+        (("ct", "suv", "mask_peter"), ["mask_peter"]),
+        (("patient7_CT", "patient7_PT", "GTV"), ["GTV"]),
+    ],
+)
+def test_outlines_in_a_patients_folder_are_told_by_what_they_are_not(
+    tmp_path: Path, names: tuple[str, ...], readers: list[str]
+) -> None:
+    for name in names:
+        (tmp_path / f"{name}.nii.gz").touch()
+    cohort = Cohort.open(tmp_path)
+    assert [reader.name for reader in cohort.readers] == readers
+    assert cohort.cases[0].ct.name.startswith(names[0])
+    assert cohort.cases[0].pet.name.startswith(names[1])
+
+
+def test_folders_that_are_being_written_are_passed_over(tmp_path: Path) -> None:
+    written(tmp_path, ("P01", ""))
+    half = tmp_path / ".writing-P02"
+    half.mkdir()
+    (half / "ct.nii.gz").touch()
+    assert Cohort.open(tmp_path).patients == ("P01",)
+
+
+def test_the_id_of_a_cohort_is_kept(tmp_path: Path) -> None:
+    cohort = written(tmp_path, ("P01", ""))
+    replace(cohort, id="ward 7, 2026").save()
+    assert Cohort.open(tmp_path).id == "ward 7, 2026"
+    assert cohort.id == ""
 
 
 def test_a_patients_folder_may_have_any_name(tmp_path: Path) -> None:
@@ -253,7 +300,7 @@ def test_a_folder_with_one_patient_is_a_cohort_of_one(tmp_path: Path) -> None:
     ref = cohort["STS_009"]
     assert (ref.ct.name, ref.pet.name) == ("CT_image.nii.gz", "PET_image.nii")
     assert ref.masks[cohort.readers[0]].name == "CT_mask.nii.gz"
-    assert cohort.provenance == "left out, as drawn on the PET: PET_mask.nii.gz"
+    assert cohort.provenance == "Left out, as drawn on the PET: PET_mask.nii.gz."
 
 
 @pytest.mark.parametrize(

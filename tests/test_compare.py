@@ -347,3 +347,12 @@ def test_missing_more_lesions_of_one_patient_does_not_look_better() -> None:
     assert [row.missed_lesions for row in found] == [0, 1, 2, 3]
     assert [row.extra_lesions for row in found] == [0, 0, 0, 0]
     assert [row.fnv_ml for row in found] == pytest.approx([n * 2 * 0.03 for n in range(4)])
+
+
+def test_words_say_what_is_primary_and_what_the_grid_cannot_resolve() -> None:
+    """On voxels of 2 x 5 x 10 mm two voxels are 20 mm: 2 mm of tolerance are below that."""
+    from show.test_tables import ROWS
+
+    assert "Exploratory" not in cross_evaluate(ROWS, metric="dice").words
+    words = cross_evaluate(ROWS, metric="surface_dice_2mm").words
+    assert "A tolerance of 2 mm is below two voxels (of up to 10 mm)" in words

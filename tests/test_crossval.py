@@ -100,11 +100,14 @@ def test_folds_of_other_patients_or_another_number_are_refused(tmp_path: Path) -
     cohort = cohort_of(tmp_path, {(f"P{n}", ""): (n, n) for n in range(6)})
     deal_folds(cohort, n_folds=3, seed=1)
     with pytest.raises(
-        CohortError, match=r"3 folds of 6 patients, expected 2 of 6.*move folds\.json"
+        CohortError, match=r"3 folds of 6 patients by seed 1, expected 2 of 6.*move folds\.json"
     ):
         deal_folds(cohort, n_folds=2, seed=1)
-    with pytest.raises(CohortError, match="3 folds of 6 patients, expected 3 of 5"):
+    with pytest.raises(CohortError, match="3 folds of 6 patients by seed 1, expected 3 of 5"):
         deal_folds(cohort.only(["P0", "P1", "P2", "P3", "P4"]), n_folds=3, seed=1)
+    # other folds under the same name would be a silent change of plan
+    with pytest.raises(CohortError, match="by seed 1, expected 3 of 6 by seed 2"):
+        deal_folds(cohort, n_folds=3, seed=2)
     other = Folds({f"Q{n}": n % 3 for n in range(6)}, 0)
     other.save(tmp_path / "folds.json")
     with pytest.raises(CohortError, match=r"folds\.json: 3 folds of 6 patients.*start afresh"):

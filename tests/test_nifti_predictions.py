@@ -45,7 +45,7 @@ def test_a_prediction_comes_back(tmp_path: Path, session: str) -> None:
 
 
 def test_a_prediction_of_hostile_names_comes_back(tmp_path: Path) -> None:
-    reader = Reader('<b>"Ä\n', "model", "none", learned_from="</script>")
+    reader = Reader('<b>"Ä', "model", "none", learned_from="</script>")
     write_prediction(prediction_of(reader, patient_id='<P "1">'), tmp_path)
     assert read_prediction(tmp_path, ref_of('<P "1">')).reader == reader
 

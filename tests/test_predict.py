@@ -142,6 +142,7 @@ def test_an_ablated_model_does_not_look_at_the_other_scan(tmp_path: Path, modali
         config.patch,
         0,
         frozenset(),
+        "",
         "{}",
         True,
         tmp_path / "m.safetensors",
@@ -156,3 +157,28 @@ def test_an_ablated_model_does_not_look_at_the_other_scan(tmp_path: Path, modali
     array = predictor(case).probability.array
     assert np.array_equal(predictor(blind_to).probability.array, array)
     assert not np.array_equal(predictor(sees).probability.array, array)
+
+
+def test_a_patient_is_known_again_within_one_cohort_only(tmp_path: Path) -> None:
+    """P01 of the training cohort is not P01 of another hospital."""
+    config = tiny_config()
+    there = Checkpoint(
+        MODEL_A,
+        config.net,
+        config.fuse,
+        config.spacing_mm,
+        config.patch,
+        0,
+        frozenset({"P01"}),
+        "ours",
+        "{}",
+        True,
+        tmp_path / "m.safetensors",
+    )
+    save_checkpoint(there, build_network(config.net).state_dict())
+    model = load_checkpoint(there.weights)
+    assert model.seen_in("ours") == {"P01"}
+    assert model.seen_in("theirs") == model.seen_in("") == frozenset()
+    case = limb("P01").case(seed=1)
+    assert not Predictor(model)(case, cohort_id="ours").held_out
+    assert Predictor(model)(case, cohort_id="theirs").held_out

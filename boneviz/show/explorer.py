@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import html
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
 
+from boneviz.case import Case, experts_first
 from boneviz.cohort import Cohort
 from boneviz.compare import cross_evaluate
-from boneviz.errors import InputError
+from boneviz.errors import BonevizError, InputError
 from boneviz.harmonise import straighten
-from boneviz.palette import styles_of
+from boneviz.palette import ReaderStyle, styles_of
 from boneviz.picture import disputed_mm
 from boneviz.readings import read_readings, score_cohort
 from boneviz.samples import DEMONSTRATION
@@ -28,12 +30,22 @@ from boneviz.show.state import (
     show_readers,
 )
 from boneviz.show.surfaces import SurfaceView
-from boneviz.show.tables import METRICS, PatientTable, matrix_figure, patient_table, readers_of
-from boneviz.show.viewer import SliceViewer
+from boneviz.show.tables import METRICS, PatientTable, matrix_figure, patient_table
+from boneviz.show.viewer import MAX_READERS, SliceViewer
 
 __all__ = ["Explorer"]
 
 SETTLE_S = 0.25
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shown:
+    """One case as it is shown: on straight axes, with everybody's outline."""
+
+    case: Case
+    styles: tuple[ReaderStyle, ...]
+    cursor_mm: tuple[float, float, float]
+    from_phantoms: bool
 
 
 class Explorer(widgets.VBox):
@@ -61,12 +73,14 @@ class Explorer(widgets.VBox):
         self._predictions = predictions
         self.scores = score_cohort(cohort, predictions=predictions)
         first = read_readings(cohort, cohort.cases[0], predictions=predictions).readers
-        readers = tuple(dict.fromkeys((*readers_of(self.scores), *first)))
+        scored = (reader for row in self.scores for reader in (row.reference, row.candidate))
+        readers = experts_first((*first, *scored))
         self._styles = styles_of(readers)
         self.state = first_state(
             (ref.case_id for ref in cohort), (reader.name for reader in readers)
         )
-        self._settling: asyncio.TimerHandle | None = None
+        self._pending: dict[str, asyncio.TimerHandle] = {}
+        shown = self._read(self.state.case_id)
 
         self.viewer = SliceViewer()
         self.table = PatientTable(on_select=self._row_chosen)
@@ -76,6 +90,7 @@ class Explorer(widgets.VBox):
         self._words = widgets.HTML()
         self._title = widgets.HTML()
         self._caution = widgets.HTML()
+        self._problem = widgets.HTML()
         super().__init__(
             [
                 self._title,
@@ -91,6 +106,7 @@ class Explorer(widgets.VBox):
                     ],
                     layout={"flex_flow": "row wrap", "grid_gap": "16px"},
                 ),
+                self._problem,
                 self._caution,
                 self.viewer,
                 self.surfaces.figure,
@@ -102,16 +118,21 @@ class Explorer(widgets.VBox):
         self.viewer.observe(self._cursor_moved, names="cursor_mm")
         self.viewer.observe(self._readers_toggled, names="visible")
         self._render_scores()
-        self._render_case()
+        self.state = move_cursor(self.state, shown.cursor_mm)
+        self._render_case(shown)
 
     def go(self, state: ViewState) -> None:
-        """Show another state; only what differs is drawn anew."""
-        before, self.state = self.state, state
+        """Show another state; only what differs is drawn anew.
+
+        A case that cannot be read is not gone to: the page says why and stays where it was.
+        """
+        before = self.state
+        if state.case_id != before.case_id:
+            self._open(state)
+            return
+        self.state = state
         if state.metric != before.metric:
             self._render_scores()
-        if state.case_id != before.case_id:
-            self._render_case()
-            return
         if state.visible != before.visible:
             self._render_readers()
         if state.cursor_mm != before.cursor_mm:
@@ -120,6 +141,41 @@ class Explorer(widgets.VBox):
     def select(self, case_id: str) -> None:
         """Show a case."""
         self.go(select_case(self.state, case_id))
+
+    def close(self) -> None:
+        """Let the volumes go and close every part in every page."""
+        self._cancel()
+        for part in (self.viewer, self.table.widget, self.surfaces.figure, *self._matrix.children):
+            part.close()
+        super().close()
+
+    def _open(self, state: ViewState) -> None:
+        try:
+            shown = self._read(state.case_id)
+        except BonevizError as error:
+            self._problem.value = _alert(f"Still showing {self.state.case_id}: {error}")
+            self.table.select(self.state.case_id)
+            return
+        self.state = move_cursor(state, shown.cursor_mm)
+        self._render_case(shown)
+
+    def _read(self, case_id: str) -> _Shown:
+        """Read all that is shown of a case; whatever can fail fails here."""
+        ref = self._cohort[case_id]
+        readings = read_readings(self._cohort, ref, predictions=self._predictions)
+        case = straighten(readings.outlined())
+        styles = tuple(style for style in self._styles if style.reader in case.masks)
+        if len(styles) > MAX_READERS:
+            raise InputError(
+                f"patient {case_id}: {len(styles)} readers, at most {MAX_READERS} can be shown; "
+                "open a cohort with fewer"
+            )
+        return _Shown(
+            case=case,
+            styles=styles,
+            cursor_mm=disputed_mm(case),
+            from_phantoms=readings.models_learned_from_phantoms,
+        )
 
     # callbacks: each takes one step from state to state
 
@@ -153,31 +209,28 @@ class Explorer(widgets.VBox):
             return
         evaluation = cross_evaluate(self.scores, metric=self.state.metric)
         self._matrix.children = (matrix_figure(evaluation, label=label),)
-        if evaluation.models:
-            try:
-                words = evaluation.interaction().words
-            except InputError as error:
-                words = f"No comparison of styles here: {error}"
-        else:
-            words = (
-                "No predictions here: run `boneviz crossval` or `boneviz predict` to add models."
-            )
-        self._words.value = f'<div style="line-height:1.35">{html.escape(words)}</div>'
+        self._words.value = f'<div style="line-height:1.35">{html.escape(evaluation.words)}</div>'
 
-    def _render_case(self) -> None:
-        ref = self._cohort[self.state.case_id]
-        readings = read_readings(self._cohort, ref, predictions=self._predictions)
-        case = straighten(readings.outlined())
-        styles = [style for style in self._styles if style.reader in case.masks]
-        cursor_mm = disputed_mm(case)
-        self.state = move_cursor(self.state, cursor_mm)
+    def _render_case(self, shown: _Shown) -> None:
+        self._cancel()
+        self._problem.value = ""
+        # no surface of the patient before stays under this one's name
+        self.surfaces.clear()
         self._title.value = _title(self._cohort, self.state.case_id)
-        learned_from_phantoms = readings.models_learned_from_phantoms
-        self._caution.value = _caution(self._cohort, learned_from_phantoms=learned_from_phantoms)
+        caution = shown.from_phantoms and not self._cohort.synthetic
+        self._caution.value = _alert(DEMONSTRATION) if caution else ""
         visible = sorted(self.state.visible)
-        self.viewer.show(case, styles, cursor_mm=cursor_mm, visible=visible)
-        self.surfaces.show(case, styles=styles, visible=visible, cursor_mm=cursor_mm)
+        self.viewer.show(shown.case, shown.styles, cursor_mm=shown.cursor_mm, visible=visible)
         self.table.select(self.state.case_id)
+        self._later("surfaces", lambda: self._render_surfaces(shown))
+
+    def _render_surfaces(self, shown: _Shown) -> None:
+        self.surfaces.show(
+            shown.case,
+            styles=shown.styles,
+            visible=self.state.visible,
+            cursor_mm=self.state.cursor_mm or shown.cursor_mm,
+        )
 
     def _render_readers(self) -> None:
         self.viewer.visible = [n for n in self._readers_here() if n in self.state.visible]
@@ -188,21 +241,29 @@ class Explorer(widgets.VBox):
         if cursor_mm is None:
             return
         self.viewer.cursor_mm = list(cursor_mm)
-        self._when_settled(lambda: self.surfaces.set_cursor(cursor_mm))
+        self._later("cursor", lambda: self.surfaces.set_cursor(cursor_mm))
 
     def _readers_here(self) -> list[str]:
         return [reader["name"] for reader in self.viewer.case_info["readers"]]
 
-    def _when_settled(self, draw: Callable[[], None]) -> None:
-        """Draw in 3D once the cursor rests: slices follow the wheel, a 3D scene would lag."""
-        if self._settling is not None:
-            self._settling.cancel()
+    def _later(self, what: str, draw: Callable[[], None]) -> None:
+        """Draw in 3D once the page has its slices and the cursor rests; 3D must not hold them up.
+
+        Without an event loop, as in a script, it is drawn at once.
+        """
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             draw()
-        else:
-            self._settling = loop.call_later(SETTLE_S, draw)
+            return
+        if what in self._pending:
+            self._pending[what].cancel()
+        self._pending[what] = loop.call_later(SETTLE_S, draw)
+
+    def _cancel(self) -> None:
+        for handle in self._pending.values():
+            handle.cancel()
+        self._pending.clear()
 
 
 def _title(cohort: Cohort, case_id: str) -> str:
@@ -215,10 +276,8 @@ def _title(cohort: Cohort, case_id: str) -> str:
     )
 
 
-def _caution(cohort: Cohort, *, learned_from_phantoms: bool) -> str:
-    if not learned_from_phantoms or cohort.synthetic:
-        return ""
+def _alert(text: str) -> str:
     return (
         '<div role="alert" style="background:#fff3cd;color:#5c4400;border-left:4px solid #e0a800;'
-        f'padding:8px 12px;margin:4px 0;line-height:1.4">{html.escape(DEMONSTRATION)}</div>'
+        f'padding:8px 12px;margin:4px 0;line-height:1.4">{html.escape(text)}</div>'
     )

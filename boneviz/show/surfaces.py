@@ -16,7 +16,7 @@ from boneviz.case import Case
 from boneviz.palette import ReaderStyle
 from boneviz.volume import Grid
 
-__all__ = ["BONE_HU", "Mesh", "SurfaceView", "bone_mesh", "mesh_of"]
+__all__ = ["BONE_HU", "Mesh", "SurfaceView", "bone_mesh", "mesh_of", "plain"]
 
 BONE_HU = 250.0
 MAX_FACES = 30_000
@@ -39,18 +39,28 @@ class Mesh:
 def mesh_of(mask: NDArray[np.bool_], grid: Grid) -> Mesh | None:
     """Return the smoothed surface of a mask, or None where it is empty.
 
-    The mask is blurred by 0.8 voxels and cut where as many voxels lie inside as in the mask, so
-    that smoothing neither shrinks nor swells it; the surface stays within about a voxel of the
-    mask's own.
+    Every 26-connected part is blurred by 0.8 voxels and cut where as many voxels lie inside as in
+    the part, so that smoothing neither shrinks nor swells it and a lesion of one voxel stays; the
+    surface lies within about a voxel of the mask's own.
     """
-    count = int(np.count_nonzero(mask))
-    if count == 0:
+    labels, _ = ndimage.label(mask, np.ones((3, 3, 3)))
+    boxes = ndimage.find_objects(labels)
+    parts = [_part(labels[box] == n, box, grid) for n, box in enumerate(boxes, start=1)]
+    if not parts:
         return None
-    box = ndimage.find_objects(mask.astype(np.uint8))[0]
-    field = ndimage.gaussian_filter(np.pad(mask[box], 3).astype(np.float32), 0.8)
+    first_vertex = np.cumsum([0, *(len(part.vertices_mm) for part in parts)])
+    faces = [part.faces + start for part, start in zip(parts, first_vertex, strict=False)]
+    return Mesh(
+        np.concatenate([part.vertices_mm for part in parts]),
+        np.concatenate(faces).astype(np.int32),
+    )
+
+
+def _part(mask: NDArray[np.bool_], box: tuple[slice, ...], grid: Grid) -> Mesh:
+    count = int(np.count_nonzero(mask))
+    field = ndimage.gaussian_filter(np.pad(mask, 3).astype(np.float32), 0.8)
     level = float(np.partition(field.ravel(), -count)[-count]) - 1e-4
-    offset = np.array([side.start for side in box]) - 3
-    return _surface(field, level, grid, offset)
+    return _surface(field, level, grid, np.array([side.start for side in box]) - 3)
 
 
 def bone_mesh(case: Case) -> Mesh | None:
@@ -91,6 +101,8 @@ class SurfaceView:
 
     def __init__(self, *, on_click: Callable[[Sequence[float]], None] | None = None) -> None:
         hidden = {"visible": False, "showspikes": False}
+        self._cursor: go.Scatter3d | None = None
+        self._on_click = on_click
         self.figure = go.FigureWidget(
             layout={
                 "height": 480,
@@ -115,8 +127,12 @@ class SurfaceView:
             "displaylogo": False,
             "modeBarButtonsToRemove": ["tableRotation", "resetCameraLastSave3d", "hoverClosest3d"],
         }
-        self._on_click = on_click
-        self._cursor: go.Scatter3d | None = None
+
+    def clear(self) -> None:
+        """Take every surface away, so that none stands under another patient's name."""
+        self._cursor = None
+        with self.figure.batch_update():
+            self.figure.data = ()
 
     def show(
         self,
@@ -130,7 +146,7 @@ class SurfaceView:
         traces: list[Any] = []
         bone = bone_mesh(case)
         if bone is not None:
-            traces.append(_trace(bone, "bone", "#e8e0d0", opacity=0.16))
+            traces.append(_trace(bone, "", "#e8e0d0", opacity=0.16))
         for style in styles:
             mask = case.masks.get(style.reader)
             mesh = None if mask is None else mesh_of(mask.array, case.ct.grid)
@@ -167,10 +183,15 @@ class SurfaceView:
             with self.figure.batch_update():
                 self._cursor.x, self._cursor.y, self._cursor.z = ([v] for v in position_mm)
 
-    def _clicked(self, _trace: Any, points: Any, _state: Any) -> None:
+    def _clicked(self, trace: Any, points: Any, _state: Any) -> None:
         # plotly tells every trace of every click; those not hit have no points
-        if points.point_inds and self._on_click is not None:
-            self._on_click((points.xs[0], points.ys[0], points.zs[0]))
+        if not points.point_inds or self._on_click is None:
+            return
+        at_mm = (points.xs[0], points.ys[0], points.zs[0])
+        # a click made on the patient before may come late: its point is no vertex of this surface
+        vertices_mm = np.stack([trace.x, trace.y, trace.z], axis=1)
+        if np.abs(vertices_mm - at_mm).max(axis=1).min() < 0.01:
+            self._on_click(at_mm)
 
 
 def _trace(
@@ -178,7 +199,7 @@ def _trace(
 ) -> go.Mesh3d:
     x, y, z = mesh.vertices_mm.T
     i, j, k = mesh.faces.T
-    is_reader = name != "bone"
+    is_reader = bool(name)  # no reader is without a name
     return go.Mesh3d(
         x=x,
         y=y,
@@ -192,7 +213,7 @@ def _trace(
         meta="reader" if is_reader else "bone",
         customdata=[name],
         hoverinfo="skip" if not is_reader else "text",
-        hovertext=_plain(name),
+        hovertext=plain(name),
         lighting={"ambient": 0.45, "diffuse": 0.75, "specular": 0.15, "roughness": 0.7},
         lightposition={"x": 1000, "y": 4000, "z": 3000},
         flatshading=False,
@@ -238,6 +259,6 @@ def _direction_traces(grid: Grid) -> list[go.Scatter3d]:
     ]
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """Return a name that plotly's hover shows as it is: it reads a few HTML tags."""
     return name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

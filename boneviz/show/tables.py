@@ -12,9 +12,9 @@ import plotly.graph_objects as go
 from itables.javascript import JavascriptFunction
 from itables.widget import ITable
 
-from boneviz.case import Reader
 from boneviz.compare import CrossEvaluation, higher_is_better
 from boneviz.score import Scores
+from boneviz.show.surfaces import plain
 
 __all__ = ["METRICS", "PatientTable", "matrix_figure", "patient_table"]
 
@@ -174,8 +174,8 @@ def matrix_figure(evaluation: CrossEvaluation, *, label: str) -> go.FigureWidget
         go.Heatmap(
             # JSON knows no NaN
             z=means.astype(object).where(means.notna(), None).to_numpy().tolist(),
-            x=[_plain(name) for name in means.columns],
-            y=[_plain(name) for name in means.index],
+            x=[plain(name) for name in means.columns],
+            y=[plain(name) for name in means.index],
             text=[[_two_lines(cell) for cell in row] for row in texts.to_numpy()],
             texttemplate="%{text}",
             textfont={"color": "#111", "size": 12},
@@ -226,14 +226,3 @@ def _frame(means: pd.DataFrame, expert: str, model: str) -> dict[str, Any]:
 def _two_lines(cell: str) -> str:
     value, _, counts = cell.partition(" (")
     return f"{value}<br>{counts.rstrip(')')}" if counts else value
-
-
-def _plain(name: str) -> str:
-    """Return a name that plotly draws as it is: it reads a few HTML tags."""
-    return name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def readers_of(scores: Sequence[Scores]) -> tuple[Reader, ...]:
-    """Return the readers in the scores, each once, experts first."""
-    found = dict.fromkeys(r for row in scores for r in (row.reference, row.candidate))
-    return tuple(sorted(found, key=lambda reader: reader.kind == "model"))

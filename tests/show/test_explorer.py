@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 from small import EXPERT_A, EXPERT_B, limb, write_tiny_cohort
 from test_readings import give_predictions
@@ -104,6 +106,48 @@ def test_names_are_text_everywhere(tmp_path: object) -> None:
     assert "<img" not in explorer._title.value
     assert "<script" not in explorer._title.value
     assert "&lt;script&gt;" in explorer._title.value
+
+
+def test_a_patient_that_cannot_be_shown_is_not_gone_to(explorer: Explorer) -> None:
+    path = explorer._cohort["P02"].ct
+    path.write_bytes(path.read_bytes()[:1000])
+    explorer.table.widget.selected_rows = [1]
+    assert "Still showing P01" in explorer._problem.value
+    assert "patient P02" in explorer._problem.value
+    assert explorer.state.case_id == explorer.viewer.case_info["patient"] == "P01"
+    assert explorer.table.widget.selected_rows == [0]
+    explorer.select("P03")
+    assert explorer._problem.value == ""
+    assert explorer.viewer.case_info["patient"] == "P03"
+
+
+def test_surfaces_are_of_the_patient_named_above(explorer: Explorer) -> None:
+    def middle() -> tuple[float, ...]:
+        trace = next(t for t in explorer.surfaces.figure.data if t.meta == "reader")
+        return tuple((min(axis) + max(axis)) / 2 for axis in (trace.x, trace.y, trace.z))
+
+    assert middle() == pytest.approx((-18, 12, -12), abs=3.5)  # P01's box, see small.limb
+    explorer.select("P02")
+    assert middle() == pytest.approx((15, -9, 12), abs=3.5)
+    # a late click on P01's box is on no surface of P02
+    surface = next(t for t in explorer.surfaces.figure.data if t.meta == "reader")
+    before = explorer.state.cursor_mm
+
+    class Points:
+        point_inds: ClassVar = [0]
+        xs, ys, zs = ([-34.0], [12.0], [-12.0])
+
+    explorer.surfaces._clicked(surface, Points, None)
+    assert explorer.state.cursor_mm == before
+    Points.xs, Points.ys, Points.zs = ([surface.x[5]], [surface.y[5]], [surface.z[5]])
+    explorer.surfaces._clicked(surface, Points, None)
+    assert explorer.state.cursor_mm == pytest.approx((surface.x[5], surface.y[5], surface.z[5]))
+
+
+def test_closing_lets_every_part_go(explorer: Explorer) -> None:
+    parts = [explorer.viewer, explorer.table.widget, explorer.surfaces.figure]
+    explorer.close()
+    assert [part.comm for part in parts] == [None, None, None]
 
 
 def test_one_reader_alone_is_shown_without_a_matrix(tiny_cohort: Cohort) -> None:

@@ -42,6 +42,16 @@ def test_one_voxel_still_has_a_surface_about_itself() -> None:
     np.testing.assert_allclose(mesh.vertices_mm.mean(axis=0), (10, 35, 115), atol=0.2)
 
 
+def test_a_small_lesion_beside_a_large_one_keeps_its_surface() -> None:
+    mask = ball(GRID, (10, 55, 145), 18)
+    mask[1, 1, 1] = True  # at -28, 12.5, 103 mm
+    mesh = mesh_of(mask, GRID)
+    assert mesh is not None
+    nearest = np.linalg.norm(mesh.vertices_mm - (-28, 12.5, 103), axis=1).min()
+    assert nearest < 3
+    assert mesh.faces.max() == len(mesh.vertices_mm) - 1
+
+
 def test_an_outline_at_the_edge_of_the_scan_is_closed() -> None:
     mask = np.zeros(GRID.shape, dtype=bool)
     mask[:10, :10, :10] = True

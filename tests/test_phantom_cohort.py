@@ -57,6 +57,17 @@ def test_a_larger_cohort_begins_with_the_smaller(tmp_path: Path) -> None:
     assert (tmp_path / "c/P001/ct.nii.gz").stat().st_mtime_ns == stamp
 
 
+def test_the_id_tells_cohorts_with_other_voxels_apart(tmp_path: Path) -> None:
+    one, grown = make(tmp_path / "c", 1), make(tmp_path / "c", 2)
+    # P001 of both is one patient; P001 of another seed or style is not
+    assert one.id == grown.id == Cohort.open(tmp_path / "c").id
+    others = [
+        make(tmp_path / "seed", 1, seed=1),
+        make(tmp_path / "style", 1, config=PhantomConfig(style="null", size="tiny")),
+    ]
+    assert len({one.id, *(other.id for other in others)}) == 3
+
+
 def test_a_smaller_cohort_does_not_hide_patients_that_are_there(tmp_path: Path) -> None:
     make(tmp_path / "c", 3)
     with pytest.raises(CohortError, match=r"phantoms beyond the 2 asked for \(P003\)"):

@@ -133,13 +133,11 @@ def test_a_model_still_says_what_was_kept(name: str, models: dict[str, Checkpoin
 
 
 def test_every_model_is_closer_to_its_own_expert(dice: CrossEvaluation) -> None:
-    mean = dice.matrix()
-    own_a, own_b = mean.loc["Model A", "Expert A"], mean.loc["Model B", "Expert B"]
-    # by model, with the other expert, and by expert, with the other model
-    assert own_a > mean.loc["Model A", "Expert B"]
-    assert own_b > mean.loc["Model B", "Expert A"]
-    assert own_a > mean.loc["Model B", "Expert A"]
-    assert own_b > mean.loc["Model A", "Expert B"]
+    a_of_a, b_of_a = (dice.cell(expert, "Model A").mean for expert in ("Expert A", "Expert B"))
+    a_of_b, b_of_b = (dice.cell(expert, "Model B").mean for expert in ("Expert A", "Expert B"))
+    # than to the other expert, and than the other model is to that expert
+    assert a_of_a > max(b_of_a, a_of_b)
+    assert b_of_b > max(b_of_a, a_of_b)
 
 
 def test_the_styles_show_in_every_patient(dice: CrossEvaluation) -> None:
@@ -187,7 +185,7 @@ def test_all_images_are_looked_at() -> None:
 
 @pytest.mark.parametrize("path", IMAGES, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_headers_hold_no_text_but_boneviz_own(path: Path) -> None:
-    header = nib.load(path).header
+    header = nib.Nifti1Image.from_filename(path).header
     fields = ("descrip", "aux_file", "intent_name", "db_name", "data_type")
     text = {field: header[field].item().decode() for field in fields if header[field].item()}
     unit = {"ct": "HU", "pet": "SUVbw", "expert_a": "label", "expert_b": "label"}

@@ -237,8 +237,11 @@ class CrossEvaluation:
             return "There are no models' predictions: only the experts are compared."
         try:
             parts = [self.interaction().words]
-        except InputError as error:
-            parts = [f"No comparison of styles: {error}."]
+        except InputError:
+            parts = [
+                "No comparison of styles: it takes two models and the two experts that they "
+                "learned from."
+            ]
         else:
             if self.metric != PRIMARY:
                 parts.append(

@@ -10,7 +10,7 @@
     `-- TrainingError       a fit cannot start or cannot go on (no lesion, NaN loss)
 
 A message says which patient or file, what was found, what was expected and what to do.
-The command line prints the message alone; ``--debug`` adds the traceback.
+The command line and notebooks show the message alone; ``--debug`` adds the traceback.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ __all__ = [
 
 class BonevizError(Exception):
     """Base of every error that boneviz raises on purpose."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what a notebook shows: the message. ``%debug`` still finds where it was raised."""
+        return [f"{type(self).__name__}: {self}"]
 
 
 class InputError(BonevizError):

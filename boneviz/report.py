@@ -108,9 +108,10 @@ def write_report(
 
 def _about(cohort: Cohort) -> str:
     sessions = f", {len(cohort)} sessions" if len(cohort) != len(cohort.patients) else ""
-    kind = "synthetic patients" if cohort.synthetic else "patients"
+    n = len(cohort.patients)
+    kind = ("synthetic " if cohort.synthetic else "") + ("patient" if n == 1 else "patients")
     licence = f"Licence: {cohort.licence}." if cohort.licence else ""
-    parts = [f"{len(cohort.patients)} {kind}{sessions}.", cohort.provenance, licence]
+    parts = [f"{n} {kind}{sessions}.", cohort.provenance, licence]
     return html.escape(" ".join(part for part in parts if part))
 
 

@@ -267,12 +267,14 @@ class Explorer(widgets.VBox):
 
 
 def _title(cohort: Cohort, case_id: str) -> str:
-    kind = "synthetic patients" if cohort.synthetic else "patients"
+    n = len(cohort.patients)
+    kind = ("synthetic " if cohort.synthetic else "") + ("patient" if n == 1 else "patients")
     return (
         f'<div style="font-size:18px;font-weight:600">{html.escape(cohort.name)}'
-        f'<span style="font-size:13px;font-weight:400;opacity:.75"> &ensp;{len(cohort.patients)} '
+        f'<span style="font-size:13px;font-weight:400;opacity:.75"> &ensp;{n} '
         f"{kind} &ensp;·&ensp; shown: {html.escape(case_id)} &ensp;·&ensp; "
         "research and teaching only, not for diagnosis</span></div>"
+        f'<div style="font-size:12px;opacity:.75">{html.escape(cohort.provenance)}</div>'
     )
 
 

@@ -295,23 +295,25 @@ def _explore(options: argparse.Namespace) -> int:
 def _demo_cohort(sample: Path, out: Path) -> Path:
     """Copy the sample cohort without its predictions: the bundled models make them here.
 
-    A copy from before keeps its predictions where the models are still the same.
+    A copy from before is used as it is; anything else by its name is left alone and refused.
     """
     folder = out / "cohort"
     if folder.exists():
-        found = Cohort.open(folder).name
-        expected = Cohort.open(sample).name
-        if found != expected:
+        found, expected = Cohort.open(folder), Cohort.open(sample)
+        same_models = all(
+            (folder / "models" / card.name).is_file()
+            and (folder / "models" / card.name).read_bytes() == card.read_bytes()
+            for card in (sample / "models").glob("*.json")
+        )
+        if (found.name, found.patients) != (expected.name, expected.patients) or not same_models:
             raise InputError(
-                f"{folder} holds another cohort ({found}), expected none or {expected}; "
-                "choose another folder with --out"
+                f"{folder} holds another cohort ({found.name}, {len(found.patients)} patients) or "
+                "the samples of another version; delete it, or choose another folder with --out"
             )
+        return folder
     fresh = out / "cohort.new"
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(sample, fresh, ignore=shutil.ignore_patterns("predictions"))
-    if (folder / "predictions").is_dir():
-        (folder / "predictions").rename(fresh / "predictions")
-    shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)
     return folder
 

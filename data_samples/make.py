@@ -29,6 +29,7 @@ HELD_OUT = 0
 # the first seed of the folds that holds out each infection twice; picked before any training
 FOLD_SEED = 11
 CT_STEP_HU = 2
+MAX_MB = 12
 CONFIG = TrainConfig(steps=2400, seed=SEED, save_every=400)
 
 
@@ -60,7 +61,10 @@ def main() -> int:
         predict_cohort(sample, load_checkpoint(weights), sample.cases)
     shutil.rmtree(HERE / "cohort", ignore_errors=True)
     fresh.rename(HERE / "cohort")
-    sum(path.stat().st_size for path in (HERE / "cohort").rglob("*") if path.is_file())
+    size_mb = sum(path.stat().st_size for path in HERE.rglob("*") if path.is_file()) / 1e6
+    print(f"{len(sample)} patients, {size_mb:.1f} MB of at most {MAX_MB} in {HERE}")
+    if size_mb > MAX_MB:
+        raise SystemExit("too large: fewer patients, or a coarser CT_STEP_HU")
     return 0
 
 

@@ -11,7 +11,18 @@ from numpy.typing import NDArray
 from boneviz.case import Reader
 from boneviz.errors import InputError
 
-__all__ = ["HOT_IRON", "ReaderStyle", "rgb_of", "simulate_colour_blindness", "styles_of"]
+__all__ = [
+    "COLOUR_MAPS",
+    "HOT_IRON",
+    "ReaderStyle",
+    "colour_map",
+    "rgb_of",
+    "simulate_colour_blindness",
+    "styles_of",
+]
+
+#: PET colour maps, in the order in which they are offered
+COLOUR_MAPS = ("hot-iron", "inferno", "viridis", "grey", "grey-inverted")
 
 # Experts are solid and saturated, models dashed and pale in their expert's hue: blue and orange
 # stay apart for red- and green-blind eyes, lightness and dashes tell model from expert for all.
@@ -80,6 +91,38 @@ def _hot_iron() -> NDArray[np.uint8]:
 
 #: (256, 3) uint8, from no uptake to the top of the SUV scale
 HOT_IRON: NDArray[np.uint8] = _hot_iron()
+
+# colours evenly spaced along the maps that have no formula; show/front/window.js has the same
+_STOPS = {
+    "inferno": "000004 0d0829 280b53 470b6a 65156e 82206c 9f2a63 "
+    "bc3754 d44842 e8602d f57d15 fc9f07 fac228 f3e55d fcffa4",
+    "viridis": "440154 481b6d 46327e 3f4788 365c8d 2e6e8e 277f8e "
+    "21918c 1fa187 2db27d 4ac16d 73d056 a0da39 d0e11c fde725",
+}
+
+
+def colour_map(name: str) -> NDArray[np.uint8]:
+    """Return a PET colour map as (256, 3) uint8, the same as in the viewer's page.
+
+    Raises
+    ------
+    InputError
+        No map has this name.
+    """
+    if name not in COLOUR_MAPS:
+        raise InputError(f"colour map {name!r}: expected one of {', '.join(COLOUR_MAPS)}")
+    if name in _STOPS:
+        stops = np.array([rgb_of(f"#{stop}") for stop in _STOPS[name].split()], dtype=np.float64)
+        at = np.arange(256)[:, None] / 255 * (len(stops) - 1)
+        below = np.minimum(at.astype(int)[:, 0], len(stops) - 2)
+        colours = stops[below] + (stops[below + 1] - stops[below]) * (at - below[:, None])
+        table: NDArray[np.uint8] = np.floor(colours + 0.5).astype(np.uint8)
+        return table
+    if name == "hot-iron":
+        return HOT_IRON.copy()
+    steps = np.arange(256) if name == "grey" else np.arange(255, -1, -1)
+    return np.repeat(steps[:, None], 3, axis=1).astype(np.uint8)
+
 
 # Machado, Oliveira and Fernandes 2009 (doi 10.1109/TVCG.2009.113), severity 1.0, linear RGB
 _MACHADO = {

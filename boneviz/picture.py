@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,12 @@ from skimage.measure import find_contours
 
 from boneviz.case import Case
 from boneviz.errors import GridError, InputError
-from boneviz.palette import HOT_IRON, ReaderStyle
+from boneviz.palette import ReaderStyle, colour_map
 
-__all__ = ["LETTERS", "Display", "Plane", "disputed_mm", "fused_slice", "png_of"]
+__all__ = ["LETTERS", "Display", "Mode", "Plane", "disputed_mm", "fused_slice", "png_of"]
 
 Plane = Literal["axial", "coronal", "sagittal"]
+Mode = Literal["ct", "pet", "fused"]
 
 # array axes across the picture (left to right) and down it, and whether each is reversed;
 # on a straight RAS grid index 0 is the patient's left, back and foot end
@@ -46,10 +47,18 @@ class Display:
     Parameters
     ----------
     level_hu, width_hu : CT window, the bone window by default
-    suv_max : SUVbw shown white; from 0
+    suv_max : SUVbw shown in the last colour, and all above
     opacity : of PET over CT, 0 to 1, scaled by the uptake itself so that cold tissue stays clear
     mm_per_pixel : of the picture
     window_mm : side of a square about the position; the whole slice by default
+    mode : ``ct`` or ``pet`` alone, or ``fused``
+    suv_min : SUVbw shown in the first colour, and all below
+    colour_map : of the PET, one of `boneviz.palette.COLOUR_MAPS`
+
+    Raises
+    ------
+    InputError
+        A mode or colour map that does not exist, or a window or SUV range without extent.
     """
 
     level_hu: float = 400.0
@@ -58,6 +67,21 @@ class Display:
     opacity: float = 0.6
     mm_per_pixel: float = 1.0
     window_mm: float | None = None
+    mode: Mode = "fused"
+    suv_min: float = 0.0
+    colour_map: str = "hot-iron"
+
+    def __post_init__(self) -> None:
+        modes = get_args(Mode)
+        if self.mode not in modes:
+            raise InputError(f"mode {self.mode!r}: expected one of {', '.join(modes)}")
+        if not self.width_hu > 0:
+            raise InputError(f"CT window {self.width_hu:g} HU wide: expected more than 0")
+        if not self.suv_max > self.suv_min:
+            raise InputError(
+                f"SUV range {self.suv_min:g} to {self.suv_max:g}: expected the second number larger"
+            )
+        colour_map(self.colour_map)
 
 
 def fused_slice(
@@ -101,10 +125,11 @@ def fused_slice(
         return flat[:: -1 if flip_down else 1, :: -1 if flip_across else 1]
 
     ct = (cut(case.ct.array) - (display.level_hu - display.width_hu / 2)) / display.width_hu
-    pet = (cut(case.pet.array) / display.suv_max).clip(0, 1)
+    pet = cut(case.pet.array) - display.suv_min
+    pet = (pet / (display.suv_max - display.suv_min)).clip(0, 1)
     grey = 255 * ct.clip(0, 1)[..., None]
-    weight = (display.opacity * np.minimum(1, pet * 2))[..., None]
-    hot = HOT_IRON[np.rint(pet * 255).astype(int)].astype(np.float32)
+    weight = _cover(pet, display)[..., None]
+    hot = colour_map(display.colour_map)[np.rint(pet * 255).astype(int)].astype(np.float32)
     fused = np.rint(grey * (1 - weight) + hot * weight).astype(np.uint8)
 
     scale = (
@@ -131,6 +156,16 @@ def fused_slice(
         # beyond the field of view the picture stays black
         image = image.crop((left - half, top - half, left + half, top + half))
     return np.asarray(image)
+
+
+def _cover(pet: NDArray[np.float32], display: Display) -> NDArray[np.float32]:
+    """Return how much of the CT the PET hides, 0 to 1, for uptake as a share of the SUV range."""
+    if display.mode == "ct":
+        return np.zeros_like(pet)
+    if display.mode == "pet":
+        return np.ones_like(pet)
+    # low uptake stays transparent, so that bone without uptake keeps its brightness
+    return np.float32(display.opacity) * np.minimum(np.float32(1), pet * 2)
 
 
 def disputed_mm(case: Case) -> tuple[float, float, float]:

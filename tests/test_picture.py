@@ -20,7 +20,7 @@ from PIL import Image
 from small import EXPERT_A, MODEL_A, affine_of, case_on, volume_of
 
 from boneviz.case import Case
-from boneviz.errors import GridError
+from boneviz.errors import GridError, InputError
 from boneviz.palette import ReaderStyle, rgb_of
 from boneviz.picture import LETTERS, Display, Plane, fused_slice, png_of
 from boneviz.volume import Grid, Volume
@@ -123,6 +123,48 @@ def test_uptake_is_hot_and_cold_tissue_stays_clear() -> None:
     assert np.unique(fused_slice(hot, "axial", (20, 30, 15))).tolist() == [153]
     bare = fused_slice(hot, "axial", (20, 30, 15), display=Display(opacity=0))
     assert bare.max() == 0
+
+
+@pytest.mark.parametrize(
+    ("suv", "display", "expected"),
+    [
+        # SUV 3 is a quarter of 2 to 6: index rint(63.75) = 64; hot iron's red there is
+        # 255 * (64 / 255) / 0.5 = 128. Covers 0.6 * 2 * 0.25 = 0.3 of the grey 128 (127.5 before
+        # rounding): 0.7 * 127.5 + 0.3 * 128 = 127.65, and 0.7 * 127.5 = 89.25
+        (3.0, Display(suv_min=2, suv_max=6), (128, 89, 89)),
+        (3.0, Display(suv_min=2, suv_max=6, mode="pet"), (128, 0, 0)),
+        (3.0, Display(suv_min=2, suv_max=6, mode="pet", opacity=0), (128, 0, 0)),
+        (3.0, Display(suv_min=2, suv_max=6, mode="ct", opacity=1), (128, 128, 128)),
+        # up to suv_min it is the first colour, from suv_max on the last
+        (2.0, Display(suv_min=2, suv_max=6, mode="pet"), (0, 0, 0)),
+        (1.0, Display(suv_min=2, suv_max=6, mode="pet", colour_map="viridis"), (0x44, 0x01, 0x54)),
+        (9.0, Display(suv_max=8, mode="pet", colour_map="viridis"), (0xFD, 0xE7, 0x25)),
+        (9.0, Display(suv_max=8, mode="pet", colour_map="inferno"), (0xFC, 0xFF, 0xA4)),
+        (8.0, Display(suv_max=8, mode="pet", colour_map="grey-inverted"), (0, 0, 0)),
+    ],
+)
+def test_mode_range_and_colour_map(
+    suv: float, display: Display, expected: tuple[int, int, int]
+) -> None:
+    # 400 HU is the middle of the bone window
+    case = replace(case_on(GRID), ct=volume_of(400, GRID, "HU"), pet=volume_of(suv, GRID, "SUVbw"))
+    picture = fused_slice(case, "axial", (20, 30, 15), display=display)
+    assert np.unique(picture.reshape(-1, 3), axis=0).tolist() == [list(expected)]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mode": "mip"}, "mode 'mip': expected one of ct, pet, fused"),
+        ({"colour_map": "jet"}, "colour map 'jet': expected one of hot-iron, inferno, "),
+        ({"suv_min": 8}, "SUV range 8 to 8: expected the second number larger"),
+        ({"width_hu": 0}, "CT window 0 HU wide: expected more than 0"),
+    ],
+    ids=["mode", "colour map", "SUV", "window"],
+)
+def test_a_display_that_cannot_be_is_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Display(**change)  # type: ignore[arg-type]
 
 
 MASK_BOX = (slice(10, 30), slice(8, 22), slice(2, 8))

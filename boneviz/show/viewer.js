@@ -10,7 +10,7 @@ import { Scene } from "./front/scene.js";
 import { Pictures } from "./front/pictures.js";
 import { drawOverlay } from "./front/overlay.js";
 import { buildChrome, el, fillLegend } from "./front/chrome.js";
-import { fillReadout, hottestDepth, inWords, valuesAt } from "./front/readout.js";
+import { clearReadout, fillReadout, hottestDepth, inWords, valuesAt } from "./front/readout.js";
 import { listenTo } from "./front/input.js";
 
 /** @typedef {import("./front/geometry.js").PlaneName} PlaneName */
@@ -54,8 +54,9 @@ export class SliceView {
     return this.store.load?.info;
   }
 
+  /** The CT's voxels, once the case is here. */
   get lattice() {
-    return this.info?.volumes.ct.lattice;
+    return this.serial ? this.info?.volumes.ct.lattice : undefined;
   }
 
   // ---- page ----
@@ -109,11 +110,13 @@ export class SliceView {
     const canvas = el("canvas", { class: "bv-image", "data-testid": "slices", "aria-hidden": "true" });
     this.image.replaceWith(canvas);
     this.image = canvas;
-    this.scene = new Pictures(canvas, this.model, () => {
+    const pictures = new Pictures(canvas, this.model, () => {
+      this.notice.textContent = [`Pictures from Python, without WebGL2: ${reason}.`, ...pictures.failed.values()].join(" ");
       this.drawn = {};
       this.refresh();
     });
-    this.notice.textContent = `Pictures from Python, without WebGL2: ${reason}.`;
+    pictures.onChange();
+    this.scene = pictures;
     this.notice.hidden = false;
     this.size = "";
     this.serial = 0;
@@ -173,11 +176,9 @@ export class SliceView {
     const load = this.store.load;
     if (!load) return this.say("No patient is open.");
     if (!load.ready) {
-      clearTimeout(this.timers.tell);
-      this.timers.tell = 0;
-      this.serial = 0;
-      delete this.root.dataset.drawn;
+      if (this.serial) this.forget();
       this.chrome.patient.textContent = load.info.patient;
+      this.chrome.patient.title = load.info.notes.join("\n");
       this.say(`Loading ${Math.round((100 * load.received) / load.total)} %`);
       return;
     }
@@ -200,6 +201,20 @@ export class SliceView {
     this.refresh();
   }
 
+  /** Leave nothing on the page of the case before. */
+  forget() {
+    clearTimeout(this.timers.tell);
+    clearTimeout(this.timers.speak);
+    this.timers = { tell: 0, speak: 0 };
+    this.serial = 0;
+    this.views = {};
+    delete this.root.dataset.drawn;
+    this.chrome.legend.replaceChildren();
+    this.chrome.spoken.textContent = "";
+    clearReadout(this.chrome.cells);
+    for (const caption of Object.values(this.captions)) caption.textContent = "";
+  }
+
   /** @param {string} text */
   say(text) {
     this.message.textContent = text;
@@ -215,6 +230,13 @@ export class SliceView {
     for (const [name, value] of Object.entries(values)) this.model.set(name, value);
     this.model.save_changes();
     this.refresh();
+  }
+
+  /** Tell Python what belongs to this case, with its number: Python drops what comes late. @param {"cursor_mm" | "visible"} name @param {any} value */
+  tell(name, value) {
+    this.model.set(name, value);
+    this.model.set(`told_${name}`, { serial: this.serial, value });
+    this.model.save_changes();
   }
 
   presets() {
@@ -242,7 +264,7 @@ export class SliceView {
   toggleReader(name) {
     const shown = /** @type {string[]} */ (this.model.get("visible"));
     const names = this.info?.readers.map((reader) => reader.name) ?? [];
-    this.set({ visible: names.filter((other) => shown.includes(other) !== (other === name)) });
+    this.tell("visible", names.filter((other) => shown.includes(other) !== (other === name)));
   }
 
   reset() {
@@ -266,14 +288,10 @@ export class SliceView {
     this.refresh();
     if (this.timers.tell) return;
     const wait = Math.max(0, this.toldAt + TELL_EVERY_MS - performance.now());
-    const serial = this.serial;
     this.timers.tell = window.setTimeout(() => {
       this.timers.tell = 0;
-      if (serial !== this.serial) return;
       this.toldAt = performance.now();
-      this.model.set("cursor_mm", [...this.cursor]);
-      this.model.set("cursor_serial", serial);
-      this.model.save_changes();
+      this.tell("cursor_mm", [...this.cursor]);
     }, wait);
   }
 

@@ -2,7 +2,9 @@
 
 Python sends each volume once, packed; the page draws with WebGL2 and owns the interaction. What
 changes the look (window, SUV range, opacity, readers shown, position) is a trait, changed at
-once in the page and told to Python after; Python may set it too.
+once in the page and told to Python after; Python may set it too. Position and visible readers
+belong to one case: the page tells them along with the case's number, and what it says of a case
+shown before is dropped.
 
 CT and PET travel as half floats: whole HU up to 2048, steps of 2 HU above (4 above 4096), and
 0.05 % of an SUV. All readers travel as the bits of one byte per voxel.
@@ -12,9 +14,10 @@ from __future__ import annotations
 
 import gzip
 import re
+import threading
 import uuid
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,16 +30,16 @@ from numpy.typing import NDArray
 from boneviz.case import Case
 from boneviz.errors import GridError, InputError
 from boneviz.harmonise import harmonise
-from boneviz.palette import ReaderStyle
+from boneviz.palette import COLOUR_MAPS, ReaderStyle
 from boneviz.picture import Display, fused_slice, png_of
 from boneviz.volume import Grid
 
 __all__ = ["COLOUR_MAPS", "MAX_READERS", "SliceViewer"]
 
 MAX_READERS = 8
-COLOUR_MAPS = ("hot-iron", "inferno", "viridis", "grey", "grey-inverted")
 PIECE_BYTES = 4 * 2**20  # before packing; stays below 5 MB even where nothing can be packed
 HALF_MAX = 65504.0
+OF_ONE_CASE = ("cursor_mm", "visible")
 
 FRONT = Path(__file__).parent
 # in the order in which they use each other
@@ -86,8 +89,11 @@ class SliceViewer(anywidget.AnyWidget):
     _key = traitlets.Unicode().tag(sync=True)
     case_info = traitlets.Dict().tag(sync=True)
     cursor_mm = traitlets.List(traitlets.Float(), [0.0, 0.0, 0.0], 3, 3).tag(sync=True)
-    cursor_serial = traitlets.Int(0).tag(sync=True)
     visible = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    # what the page says of these two: {"serial": of the case, "value": ...}. Number and value are
+    # one trait, since a page sends only what changed and joins messages while the kernel is busy.
+    told_cursor_mm = traitlets.Dict().tag(sync=True)
+    told_visible = traitlets.Dict().tag(sync=True)
     level = traitlets.Float(Display().level_hu).tag(sync=True)
     width = traitlets.Float(Display().width_hu).tag(sync=True)
     suv_min = traitlets.Float(0.0).tag(sync=True)
@@ -97,6 +103,10 @@ class SliceViewer(anywidget.AnyWidget):
     colour_map = traitlets.Enum(COLOUR_MAPS, COLOUR_MAPS[0]).tag(sync=True)
     exact = traitlets.Bool(False).tag(sync=True)
     defaults = traitlets.Dict().tag(sync=True)
+
+    # JupyterLab has a page's messages handled in a thread of their own, beside the cells. One lock
+    # for all viewers: two that move each other cannot wait for each other.
+    _turn = threading.RLock()
 
     def __init__(self, **traits: Any) -> None:
         super().__init__(_key=uuid.uuid4().hex, **traits)
@@ -135,8 +145,11 @@ class SliceViewer(anywidget.AnyWidget):
             A grid is oblique or not RAS (`straighten` makes it so), or a mask is not on the
             CT's grid.
         InputError
-            More than eight readers, a reader twice, or one without a mask.
+            More than eight readers, a reader twice, or one without a mask; or this viewer is
+            closed.
         """
+        if self.comm is None:
+            raise InputError("this viewer is closed; make a new SliceViewer()")
         masks = _masks_of(case, styles)
         _require_straight(case, "CT", case.ct.grid)
         _require_straight(case, "PET", case.pet.grid)
@@ -151,47 +164,58 @@ class SliceViewer(anywidget.AnyWidget):
             "mip": (suv.max(axis=1, keepdims=True), case.pet.grid),
             "mip_bits": (np.bitwise_or.reduce(bits, axis=1, keepdims=True), case.ct.grid),
         }
-        serial = self.serial + 1
-        self._forget()
-        self._shown = (case, tuple(styles))
-        self._pieces = tuple(
-            _Piece(
-                serial, name, start, self._packers.submit(_pack, array, start, stop, name == "ct")
+        with self._turn:
+            serial = self.serial + 1
+            self._forget()
+            self._shown = (case, tuple(styles))
+            self._pieces = tuple(
+                _Piece(
+                    serial,
+                    name,
+                    start,
+                    self._packers.submit(_pack, array, start, stop, name == "ct"),
+                )
+                for name, (array, _) in arrays.items()
+                for start, stop in _cuts(array)
             )
-            for name, (array, _) in arrays.items()
-            for start, stop in _cuts(array)
-        )
-        with self.hold_sync():
-            self.case_info = {
-                "serial": serial,
-                "patient": case.case_id,
-                "readers": [
-                    {"name": style.reader.name, "colour": style.colour, "dashed": style.dashed}
-                    for style in styles
-                ],
-                "notes": list(case.notes),
-                "hu_range": [float(case.ct.array.min()), float(case.ct.array.max())],
-                "box": _box(bits),
-                "volumes": {name: _describe(array, grid) for name, (array, grid) in arrays.items()},
-            }
-            start_mm = _start(case, bits) if cursor_mm is None else cursor_mm
-            self.cursor_mm = [float(v) for v in start_mm]
-            self.cursor_serial = serial
-            names = [style.reader.name for style in styles]
-            self.visible = names if visible is None else [n for n in names if n in visible]
+            with self.hold_sync():
+                self.case_info = {
+                    "serial": serial,
+                    "patient": case.case_id,
+                    "readers": [
+                        {"name": style.reader.name, "colour": style.colour, "dashed": style.dashed}
+                        for style in styles
+                    ],
+                    "notes": list(case.notes),
+                    "hu_range": [float(case.ct.array.min()), float(case.ct.array.max())],
+                    "box": _box(bits),
+                    "volumes": {
+                        name: _describe(array, grid) for name, (array, grid) in arrays.items()
+                    },
+                }
+                start_mm = _start(case, bits) if cursor_mm is None else cursor_mm
+                self.cursor_mm = [float(v) for v in start_mm]
+                names = [style.reader.name for style in styles]
+                self.visible = names if visible is None else [n for n in names if n in visible]
+                # also what stays the same here: the page may have moved on and not been heard yet
+                self.send_state(["case_info", *OF_ONE_CASE])
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
-        """Take over what the page changed, but not the position of a case shown before."""
-        if sync_data.get("cursor_serial", self.serial) != self.serial:
-            late = ("cursor_mm", "cursor_serial")
-            sync_data = {name: value for name, value in sync_data.items() if name not in late}
-        super().set_state(sync_data)
+        """Take over what the page changed, but not what it says of a case shown before."""
+        taken = {name: value for name, value in sync_data.items() if name not in OF_ONE_CASE}
+        with self._turn:
+            for name in OF_ONE_CASE:
+                told = taken.get(f"told_{name}")
+                if told and told["serial"] == self.serial:
+                    taken[name] = told["value"]
+            super().set_state(taken)
 
     def close(self) -> None:
         """Let the volumes go and close the widget in every page."""
-        self._forget()
-        self._packers.shutdown(wait=False)
-        super().close()
+        with self._turn:
+            self._forget()
+            self._packers.shutdown(wait=False)
+            super().close()
 
     def _forget(self) -> None:
         for piece in self._pieces:
@@ -210,6 +234,10 @@ class SliceViewer(anywidget.AnyWidget):
 
     def _send_pieces(self) -> None:
         for piece in self._pieces:
+            try:
+                packed = piece.packed.result()
+            except CancelledError:
+                return  # another case has taken this one's place meanwhile
             self.send(
                 {
                     "kind": "piece",
@@ -217,19 +245,32 @@ class SliceViewer(anywidget.AnyWidget):
                     "volume": piece.volume,
                     "offset": piece.offset,
                 },
-                buffers=[piece.packed.result()],
+                buffers=[packed],
             )
 
     def _send_picture(self, wish: dict[str, Any]) -> None:
-        """Send one slice as a picture, to a page without WebGL2."""
-        if self._shown is None:
-            return
-        case, styles = self._shown
+        """Send one slice as a picture, to a page without WebGL2, or why there is none."""
+        answer = {name: wish[name] for name in ("kind", "serial", "plane", "key")}
+        try:
+            png = png_of(self._picture(wish))
+        except Exception as error:
+            # the page asks for nothing more until it has an answer
+            self.send({**answer, "failed": str(error) or type(error).__name__})
+            raise
+        self.send(answer, buffers=[png])
+
+    def _picture(self, wish: dict[str, Any]) -> NDArray[np.uint8]:
+        shown = self._shown
+        if shown is None:
+            raise InputError("no case is shown; call show() first")
+        case, styles = shown
         if not case.on_one_grid:
             case = harmonise(case)
-            self._shown = (case, styles)
+            with self._turn:
+                if self._shown is shown:
+                    self._shown = (case, styles)
         look = wish["look"]
-        picture = fused_slice(
+        return fused_slice(
             case,
             wish["plane"],
             wish["position_mm"],
@@ -237,13 +278,14 @@ class SliceViewer(anywidget.AnyWidget):
             display=Display(
                 level_hu=look["level"],
                 width_hu=look["width"],
+                suv_min=look["suvMin"],
                 suv_max=look["suvMax"],
-                opacity={"ct": 0.0, "fused": look["opacity"], "pet": 1.0}[look["mode"]],
+                opacity=look["opacity"],
+                mode=look["mode"],
+                colour_map=look["colourMap"],
                 mm_per_pixel=wish["mm_per_pixel"],
             ),
         )
-        answer = {name: wish[name] for name in ("kind", "serial", "plane", "key")}
-        self.send(answer, buffers=[png_of(picture)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -400,6 +400,13 @@ def test_one_patients_contours_never_lie_on_anothers_images(notebook: Open) -> N
     page.until(lambda: stage.text("patient") == "P002")
     page.page.wait_for_timeout(500)  # for the late pieces, were they taken
     assert stage.text("message") == "Loading 0 %"
+    # nothing beside the new name is of the patient before
+    for name in ("position", "hu", "suv", "yes"):
+        assert stage.text(f"readout-{name}") == "\u2013"
+    assert page.viewer().locator(".bv-reader").count() == 0
+    assert page.viewer().locator(".bv-caption").all_inner_texts() == [""] * 4
+    page.page.wait_for_timeout(700)  # the spoken line would follow now
+    assert page.viewer().locator(".bv-spoken").inner_text() == ""
     image = stage.pixels()
     assert near(image, COLOURS["Expert A"]) == near(image, COLOURS["Expert B"]) == 0
     assert patch(image, stage.at("axial", 40, -20), 40).max() < 16
@@ -409,6 +416,49 @@ def test_one_patients_contours_never_lie_on_anothers_images(notebook: Open) -> N
     assert max(near(image, colour) for colour in COLOURS.values()) == 0
     # 20 mm to the right and to the front: 28.3 mm from the middle, and off the crosshair
     assert patch(image, stage.at("axial", 20, 20), 1).mean() == pytest.approx(241, abs=4)
+
+
+@pytest.mark.parametrize("cursor_mm", ["39.0, -19.0, 13.5", "-28.0, 0.0, -40.0"])
+def test_moves_while_the_kernel_is_busy_stay_with_their_patient(
+    notebook: Open, cursor_mm: str
+) -> None:
+    page, stage = opened(notebook)
+    mouse = page.page.mouse
+    mouse.move(*stage.on_page("axial", 0, 0))
+    mouse.wheel(0, -100)  # the first that Python hears of this page
+    page.until(lambda: page.output("print(v.cursor_mm[2])").strip() == "16.5")
+    # the kernel is busy: what the page says waits until another patient has been shown
+    page.run("late = []\nv.comm.on_msg(late.append)")
+    for _ in range(5):
+        mouse.wheel(0, -100)
+        page.page.wait_for_timeout(80)
+    page.viewer().get_by_test_id("reader-2").click()
+    page.settle()
+    assert stage.text("caption-axial") == "Axial  S 31.5 mm  43/64"
+    assert page.viewer().get_by_test_id("reader-2").get_attribute("aria-pressed") == "false"
+    page.until(lambda: page.output("print('visible' in str(late))").strip() == "True")
+    page.run(
+        "from dataclasses import replace\n"
+        "case = patient('P002')\n"
+        "left = {r: m for r, m in case.masks.items() if r != READERS[0]}\n"
+        f"v.show(replace(case, masks=left), styles(READERS[1:]), cursor_mm=[{cursor_mm}])\n"
+        "heard = []\n"
+        "v.observe(lambda c: heard.append(c['new']), names=['cursor_mm', 'visible'])\n"
+        "v.comm.on_msg(v._handle_msg)\n"
+        "for message in late:\n"
+        "    v._handle_msg(message)"
+    )
+    page.wait_drawn(serial=2)
+    asked = page.output("print(v.cursor_mm, v.visible, heard)").strip()
+    names = [reader.name for reader in READERS[1:]]
+    assert asked == f"[{cursor_mm}] {names} []"
+    x, y, z = (float(v) for v in cursor_mm.split(","))
+    sides = f"{'R' if x > 0 else 'L'} {abs(x):.1f}  {'A' if y >= 0 else 'P'} {abs(y):.1f}"
+    assert stage.text("readout-position") == f"{sides}  {'S' if z > 0 else 'I'} {abs(z):.1f}"
+    pressed = [
+        page.viewer().get_by_test_id(f"reader-{n}").get_attribute("aria-pressed") for n in (1, 2, 3)
+    ]
+    assert pressed == ["true"] * 3
 
 
 @pytest.mark.parametrize("how", ["missing", "lost"])
@@ -432,6 +482,59 @@ def test_without_webgl_the_pictures_come_from_python(notebook: Open, how: str) -
     page.settle()
     assert stage.text("caption-axial") == "Axial  S 16.5 mm  38/64"
     page.keep(f"viewer-webgl-{how}", page.viewer())
+
+
+def test_pictures_from_python_follow_mode_range_and_map(notebook: Open) -> None:
+    page, stage = opened(notebook, init_script=NO_WEBGL)
+
+    def at(across_mm: float, up_mm: float) -> NDArray[np.int16]:
+        return patch(stage.pixels(), stage.at("axial", across_mm, up_mm), 1).mean(axis=(0, 1))
+
+    def becomes(place: tuple[float, float], colour: tuple[float, float, float]) -> None:
+        page.until(lambda: bool((np.abs(at(*place) - colour) < 8).all()))
+
+    page.viewer().get_by_test_id("mode-pet").click()
+    # SUV 0.4 of 8: no bone ring, but hot iron's red at index 13, 255 * (13 / 255) / 0.5
+    becomes((28, 0), (26, 0, 0))
+    page.viewer().get_by_test_id("colour-map").select_option("viridis")
+    page.run("v.suv_min = 0.5")
+    becomes((28, 0), (0x44, 0x01, 0x54))
+    # beside the crosshair SUV is 7.3, as in the test above: 0.91 of 0.5 to 8; the map's 12th of 13
+    page.until(lambda: at(36, -24)[1] > 200 and at(36, -24)[2] < 60)
+
+    # a range without extent: the page says so, and goes on when it is mended
+    notice = page.viewer().get_by_test_id("notice")
+    page.run("v.suv_min = 8.0")
+    page.until(lambda: "No axial slice: SUV range 8 to 8" in notice.inner_text())
+    page.until(lambda: "No coronal slice" in notice.inner_text())
+    page.run("v.suv_min = 0.0; v.colour_map = 'grey'")
+    becomes((28, 0), (13, 13, 13))
+    page.until(lambda: "No " not in notice.inner_text())
+
+
+@pytest.mark.parametrize("script", ["", NO_WEBGL], ids=["WebGL2", "pictures"])
+def test_a_closed_viewer_leaves_the_page_and_lets_its_data_go(notebook: Open, script: str) -> None:
+    page, stage = opened(notebook, init_script=script)
+    page.run(
+        "import gc, threading, weakref\n"
+        "array = weakref.ref(v._shown[0].ct.array)\n"
+        "def left():\n"
+        "    gc.collect()\n"
+        "    names = [t.name for t in threading.enumerate()]\n"
+        "    return array() is not None, any('boneviz-viewer' in n for n in names)"
+    )
+    assert page.output("print(left())").strip() == "(True, True)"
+    # a move that Python has not been told of, and pictures that are on their way
+    page.page.mouse.move(*stage.on_page("axial", 0, 0))
+    page.page.mouse.wheel(0, -300)
+    page.run("v.close()")
+    page.until(lambda: page.page.get_by_test_id("boneviz-viewer").count() == 0)
+    page.page.wait_for_timeout(1000)  # for anything late; errors in the console fail the test
+    page.until(lambda: page.output("print(left())").strip() == "(False, False)")
+    # another viewer works after it
+    page.run("from IPython.display import display\nw = SliceViewer()")
+    page.run("w.show(patient('P003'), styles())")
+    assert page.output("print(w.serial, w.case_info['patient'])").strip() == "1 P003"
 
 
 def test_closed_viewers_give_their_graphics_back(notebook: Open) -> None:

@@ -4,7 +4,7 @@ import { gzipSync } from "node:zlib";
 import test from "node:test";
 
 import { dragKind, wheelSlices } from "../../boneviz/show/front/input.js";
-import { Wishes } from "../../boneviz/show/front/pictures.js";
+import { Pictures, Wishes } from "../../boneviz/show/front/pictures.js";
 import { inWords, hottestDepth, valuesAt } from "../../boneviz/show/front/readout.js";
 import { lanes } from "../../boneviz/show/front/scene.js";
 import { Store, emptyLoad, gunzip, place } from "../../boneviz/show/front/store.js";
@@ -125,6 +125,29 @@ test("one picture is asked for at a time, and only the latest wish of a plane", 
   wishes.answered("axial", "a3");
   wishes.want("axial", "a3", { n: 3 }); // shown already
   assert.equal(wishes.next().plane, "coronal");
+});
+
+test("a picture that fails says why, and the next plane is still asked for", async () => {
+  const model = fakeModel(info(1));
+  const fakePen = { getContext: () => ({}) };
+  let changes = 0;
+  const pictures = new Pictures(fakePen, model, () => (changes += 1));
+  pictures.wishes.want("axial", "a1", {});
+  pictures.wishes.want("coronal", "c1", {});
+  pictures.send();
+  await pictures.receive({ kind: "picture", plane: "axial", key: "a1", failed: "SUV range 8 to 8" }, []);
+  assert.deepEqual([...pictures.failed.values()], ["No axial slice: SUV range 8 to 8."]);
+  assert.equal(changes, 1);
+  assert.deepEqual(model.sent.map(({ plane }) => plane), ["axial", "coronal"]);
+  // bytes that are no picture free the way too (there is no createImageBitmap in node)
+  await pictures.receive({ kind: "picture", plane: "coronal", key: "c1" }, [new DataView(new ArrayBuffer(4))]);
+  assert.match(pictures.failed.get("coronal"), /^No coronal slice: /);
+  pictures.wishes.want("axial", "a1", {}); // the same again would fail again
+  assert.equal(pictures.wishes.next(), null);
+  pictures.wishes.want("axial", "a2", {});
+  assert.equal(pictures.wishes.next().key, "a2");
+  pictures.upload("ct", new Uint8Array(8), { lattice });
+  assert.equal(pictures.failed.size, 0);
 });
 
 test("lines of readers who agree lie beside each other, dashed over solid", () => {

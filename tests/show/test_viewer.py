@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import io
+import json
 import re
 import shutil
 import subprocess
+import sys
+import threading
+import time
+import weakref
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import anywidget
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -18,7 +26,7 @@ from PIL import Image
 
 from boneviz.case import Case, Reader
 from boneviz.errors import GridError, InputError
-from boneviz.palette import styles_of
+from boneviz.palette import colour_map, styles_of
 from boneviz.show import viewer as module
 from boneviz.show.viewer import SliceViewer
 from boneviz.volume import Grid, Volume
@@ -157,15 +165,98 @@ def test_a_page_that_asks_for_an_earlier_case_gets_nothing(viewer: SliceViewer) 
     assert {content["volume"] for content, _ in answers} == set(viewer.case_info["volumes"])
 
 
-def test_a_late_cursor_of_the_case_before_is_dropped(viewer: SliceViewer) -> None:
+def told(serial: int, cursor_mm: list[float], visible: list[str]) -> dict[str, Any]:
+    """What a page sends: the bare values along with those that carry the case's number."""
+    return {
+        "cursor_mm": cursor_mm,
+        "told_cursor_mm": {"serial": serial, "value": cursor_mm},
+        "visible": visible,
+        "told_visible": {"serial": serial, "value": visible},
+    }
+
+
+def updates_of(viewer: SliceViewer, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Return the list to which the states that Python sends from now on are added."""
+    said: list[dict[str, Any]] = []
+
+    def send(message: dict[str, Any], buffers: object = None) -> None:  # noqa: ARG001
+        if message["method"] == "update":
+            said.append(message["state"])
+
+    monkeypatch.setattr(viewer, "_send", send)
+    return said
+
+
+def test_what_a_page_tells_of_its_case_is_taken_and_not_said_back(
+    viewer: SliceViewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = made_case(expert=label((1, 1, 1)), other=label((1, 1, 1)))
+    viewer.show(case, styles_of([EXPERT, OTHER]))
+    heard: list[tuple[str, Any]] = []
+    viewer.observe(lambda c: heard.append((c["name"], c["new"])), names=["cursor_mm", "visible"])
+    said = updates_of(viewer, monkeypatch)
+    viewer.set_state(told(1, [1.0, 2.0, 3.0], ["Expert B"]))
+    assert (viewer.cursor_mm, viewer.visible) == ([1.0, 2.0, 3.0], ["Expert B"])
+    assert sorted(heard) == [("cursor_mm", [1.0, 2.0, 3.0]), ("visible", ["Expert B"])]
+    # a page that has moved on must not be called back; an echo of its own message is no update
+    assert said == []
+
+
+def test_what_a_page_tells_of_the_case_before_is_dropped(viewer: SliceViewer) -> None:
+    both = made_case(expert=label((1, 1, 1)), other=label((1, 1, 1)))
+    viewer.show(both, styles_of([EXPERT, OTHER]))
+    viewer.show(made_case(other=label((1, 1, 1))), styles_of([OTHER]), cursor_mm=(0, 11, 0))
+    viewer.set_state({**told(1, [9.0, 9.0, 9.0], ["Expert A"]), "level": 50.0})
+    assert (viewer.cursor_mm, viewer.visible) == ([0.0, 11.0, 0.0], ["Expert B"])
+    assert viewer.level == 50.0
+    # a page sends only what changed, so values without a number are nobody's
+    viewer.set_state({"cursor_mm": [9.0, 9.0, 9.0], "visible": ["Expert A"]})
+    assert (viewer.cursor_mm, viewer.visible) == ([0.0, 11.0, 0.0], ["Expert B"])
+
+
+def test_a_page_is_not_heard_while_a_case_is_put_in_place(
+    viewer: SliceViewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     case = made_case(expert=label((1, 1, 1)))
     viewer.show(case, styles_of([EXPERT]))
-    viewer.set_state({"cursor_mm": [1.0, 2.0, 3.0], "cursor_serial": 1})
-    assert viewer.cursor_mm == [1.0, 2.0, 3.0]
+    arrived, shown = threading.Event(), threading.Event()
+    take_over = anywidget.AnyWidget.set_state
+
+    def slow(self: SliceViewer, state: dict[str, Any]) -> None:
+        arrived.set()
+        shown.wait(0.3)  # time for show() to come between, were nothing in its way
+        take_over(self, state)
+
+    monkeypatch.setattr(anywidget.AnyWidget, "set_state", slow)
+    # as in JupyterLab, which has messages handled in another thread than cells
+    page = threading.Thread(target=viewer.set_state, args=[told(1, [9.0, 9.0, 9.0], ["Expert A"])])
+    page.start()
+    arrived.wait(10)
     viewer.show(case, styles_of([EXPERT]), cursor_mm=(0, 11, 0))
-    viewer.set_state({"cursor_mm": [9.0, 9.0, 9.0], "cursor_serial": 1, "level": 50.0})
+    shown.set()
+    page.join(10)
     assert viewer.cursor_mm == [0.0, 11.0, 0.0]
-    assert viewer.level == 50.0
+
+
+def test_pieces_of_a_case_that_goes_meanwhile_are_not_sent(viewer: SliceViewer) -> None:
+    viewer.show(made_case(expert=label((1, 1, 1))), styles_of([EXPERT]))
+    first = viewer._pieces[0]
+    waiting: Future[bytes] = Future()
+    viewer._pieces = (first, replace(first, packed=waiting), first)
+    waiting.cancel()
+    assert len(ask(viewer, kind="want", serial=1)) == 1
+
+
+def test_a_new_case_comes_with_its_position_even_where_python_has_it_already(
+    viewer: SliceViewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = made_case(expert=label((1, 1, 1)))
+    viewer.show(case, styles_of([EXPERT]), cursor_mm=(0, 11, 0))
+    said = updates_of(viewer, monkeypatch)
+    viewer.show(case, styles_of([EXPERT]), cursor_mm=(0, 11, 0))
+    first = said[0]
+    assert (first["case_info"]["serial"], first["cursor_mm"]) == (2, [0.0, 11.0, 0.0])
+    assert first["visible"] == ["Expert A"]
 
 
 def test_it_opens_at_the_hottest_marked_voxel(viewer: SliceViewer) -> None:
@@ -193,25 +284,64 @@ def test_the_look_stays_when_the_patient_changes_and_readers_come_on_as_asked(
     assert viewer.defaults["level"] == 400.0
 
 
-def test_a_page_without_webgl_gets_pictures(viewer: SliceViewer) -> None:
-    viewer.show(made_case(expert=label((1, 1, 1))), styles_of([EXPERT]))
-    look = {"level": 400, "width": 1800, "suvMin": 0, "suvMax": 8, "opacity": 0.6, "mode": "ct"}
-    wish = {
+LOOK = {
+    "level": 400,
+    "width": 1800,
+    "suvMin": 0,
+    "suvMax": 8,
+    "opacity": 0.6,
+    "mode": "ct",
+    "colourMap": "hot-iron",
+}
+
+
+def wish_for(plane: str, **look: Any) -> dict[str, Any]:
+    return {
         "kind": "picture",
         "serial": 1,
-        "plane": "coronal",
+        "plane": plane,
         "key": "k",
         "position_mm": [0, 11, 0],
         "mm_per_pixel": 0.5,
-        "look": look,
+        "look": {**LOOK, **look},
         "visible": [],
     }
+
+
+def test_a_page_without_webgl_gets_pictures(viewer: SliceViewer) -> None:
+    viewer.show(made_case(expert=label((1, 1, 1))), styles_of([EXPERT]))
+    wish = wish_for("coronal")
     ((content, (png,)),) = ask(viewer, **wish)
     assert content == {"kind": "picture", "serial": 1, "plane": "coronal", "key": "k"}
     picture = np.asarray(Image.open(io.BytesIO(png)))
     # 4 x 2 mm across and 2 x 3 mm up, at half a millimetre
     assert picture.shape == (12, 16, 3)
     assert ask(viewer, **{**wish, "serial": 0}) == []
+
+
+def test_a_picture_has_the_mode_the_range_and_the_map_that_the_page_asks_for(
+    viewer: SliceViewer,
+) -> None:
+    case = made_case(expert=label((1, 1, 1)))
+    suv = Volume(np.full(SHAPE, 3.0), GRID, "SUVbw")
+    viewer.show(replace(case, pet=suv), styles_of([EXPERT]))
+    wish = wish_for("axial", mode="pet", suvMin=2, suvMax=6, colourMap="grey-inverted")
+    ((_, (png,)),) = ask(viewer, **wish)
+    # SUV 3 is a quarter of 2 to 6: rint(63.75) = 64 of the scale, and 255 - 64
+    assert np.unique(np.asarray(Image.open(io.BytesIO(png)))).tolist() == [191]
+
+
+def test_a_page_hears_why_it_gets_no_picture(viewer: SliceViewer) -> None:
+    viewer.show(made_case(expert=label((1, 1, 1))), styles_of([EXPERT]))
+    ((content, buffers),) = ask(viewer, **wish_for("axial", suvMin=8))
+    assert buffers is None
+    assert content == {
+        "kind": "picture",
+        "serial": 1,
+        "plane": "axial",
+        "key": "k",
+        "failed": "SUV range 8 to 8: expected the second number larger",
+    }
 
 
 @pytest.mark.parametrize(
@@ -251,10 +381,23 @@ def test_what_cannot_be_shown_is_refused(
     assert viewer.serial == 0
 
 
+def threads_of(viewer: SliceViewer) -> list[threading.Thread]:
+    return [thread for thread in viewer._packers._threads if thread.is_alive()]
+
+
 def test_closing_lets_the_volumes_go(viewer: SliceViewer) -> None:
     viewer.show(made_case(expert=label((1, 1, 1))), styles_of([EXPERT]))
+    array = weakref.ref(viewer._shown[0].ct.array)
     viewer.close()
     assert ask(viewer, kind="want", serial=1) == []
+    deadline = time.monotonic() + 10
+    while (threads_of(viewer) or array() is not None) and time.monotonic() < deadline:
+        time.sleep(0.01)
+        gc.collect()
+    assert threads_of(viewer) == []
+    assert array() is None
+    with pytest.raises(InputError, match=r"this viewer is closed; make a new SliceViewer\(\)"):
+        viewer.show(made_case(expert=label((1, 1, 1))), styles_of([EXPERT]))
 
 
 def test_the_page_gets_one_module_that_asks_nothing_of_the_network() -> None:
@@ -273,10 +416,51 @@ def test_the_page_gets_one_module_that_asks_nothing_of_the_network() -> None:
     )
 
 
-def test_the_front_ends_pure_functions() -> None:
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("no node here: tests/front/*.test.mjs run in node's own test runner")
-    files = sorted(str(p) for p in (REPO / "tests" / "front").glob("*.test.mjs"))
-    done = subprocess.run([node, "--test", *files], capture_output=True, text=True, check=False)
+def node() -> str:
+    """Return the path of node: the system's, else the one that Playwright brings."""
+    if found := shutil.which("node"):
+        return found
+    try:
+        from playwright._impl._driver import compute_driver_executable
+
+        path = compute_driver_executable()[0]
+    except ImportError as error:
+        pytest.fail(f"no node on the PATH, and no Playwright, which brings one: {error}")
+    if not Path(path).exists():
+        pytest.fail(f"no node on the PATH, and none where Playwright should have it: {path}")
+    return str(path)
+
+
+def run_node(*arguments: str) -> str:
+    done = subprocess.run(
+        [node(), *arguments], capture_output=True, text=True, check=False, cwd=REPO
+    )
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_front_ends_pure_functions() -> None:
+    run_node("--test", *sorted(str(p) for p in (REPO / "tests" / "front").glob("*.test.mjs")))
+
+
+def test_without_a_node_of_its_own_a_machine_uses_playwrights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    assert "playwright" in node()
+    assert run_node("--print", "6 * 7").strip() == "42"
+    monkeypatch.setitem(sys.modules, "playwright._impl._driver", None)
+    with pytest.raises(pytest.fail.Exception, match="no node on the PATH, and no Playwright"):
+        node()
+
+
+def test_page_and_pictures_have_the_same_colours() -> None:
+    script = (
+        "import {COLOUR_MAPS, colourTable} from './boneviz/show/front/window.js';"
+        "console.log(JSON.stringify(Object.keys(COLOUR_MAPS).map((n) => [n, [...colourTable(n)]])))"
+    )
+    tables = json.loads(run_node("--input-type=module", "--eval", script))
+    assert tuple(name for name, _ in tables) == module.COLOUR_MAPS
+    for name, table in tables:
+        rgba = np.array(table, dtype=np.uint8).reshape(256, 4)
+        np.testing.assert_array_equal(colour_map(name), rgba[:, :3], err_msg=name)

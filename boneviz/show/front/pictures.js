@@ -49,16 +49,18 @@ export class Wishes {
 }
 
 export class Pictures {
-  /** @param {HTMLCanvasElement} canvas @param {any} model @param {() => void} onPicture */
-  constructor(canvas, model, onPicture) {
+  /** @param {HTMLCanvasElement} canvas @param {any} model @param {() => void} onChange called when a picture is here, or cannot be had */
+  constructor(canvas, model, onChange) {
     this.canvas = canvas;
     this.model = model;
-    this.onPicture = onPicture;
+    this.onChange = onChange;
     this.pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     this.maxSize = Infinity;
     this.wishes = new Wishes();
     /** @type {Map<string, CanvasImageSource>} */
     this.ready = new Map();
+    /** Why there is no picture, by plane. @type {Map<string, string>} */
+    this.failed = new Map();
     /** @type {Map<string, {lattice: Lattice, bytes: Uint8Array}>} */
     this.volumes = new Map();
     this.mipLook = "";
@@ -71,6 +73,7 @@ export class Pictures {
     this.volumes.set(name, { lattice, bytes });
     this.wishes = new Wishes();
     this.ready.clear();
+    this.failed.clear();
     this.mipLook = "";
   }
 
@@ -78,11 +81,20 @@ export class Pictures {
   async receive(message, buffers) {
     const wishes = this.wishes;
     if (message.kind !== "picture" || !wishes.answered(message.plane, message.key)) return;
-    const blob = new Blob([/** @type {any} */ (buffers[0])], { type: "image/png" });
-    const picture = await createImageBitmap(blob);
-    if (wishes !== this.wishes) return;
-    this.ready.set(message.plane, picture);
-    this.onPicture();
+    try {
+      if (message.failed) throw new Error(message.failed);
+      const blob = new Blob([/** @type {any} */ (buffers[0])], { type: "image/png" });
+      const picture = await createImageBitmap(blob);
+      if (wishes !== this.wishes) return;
+      this.ready.set(message.plane, picture);
+      this.failed.delete(message.plane);
+    } catch (error) {
+      if (wishes !== this.wishes) return;
+      // the picture shown so far is of an earlier wish: rather none than a wrong slice
+      this.ready.delete(message.plane);
+      this.failed.set(message.plane, `No ${message.plane} slice: ${/** @type {Error} */ (error).message}.`);
+    }
+    this.onChange();
     this.send();
   }
 

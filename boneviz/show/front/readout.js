@@ -59,6 +59,11 @@ export function fillReadout(cells, found) {
   cells.yes.replaceChildren(...(marks.length ? marks : ["nobody"]));
 }
 
+/** Say nothing, while a case is on its way. @param {Record<string, HTMLElement>} cells */
+export function clearReadout(cells) {
+  for (const cell of Object.values(cells)) cell.textContent = NONE;
+}
+
 /** The same as a sentence. @param {Found} found */
 export function inWords({ position, hu, suv, yes }) {
   const names = yes.map((reader) => reader.name).join(", ") || "nobody";

@@ -48,7 +48,7 @@ def main() -> None:
     try:
         with sync_playwright() as playwright:
             browser = launch_chromium(playwright)
-            context = browser.new_context(viewport={"width": 1400, "height": 1500})
+            context = browser.new_context(viewport={"width": 1360, "height": 1800})
             case = sys.argv[1] if len(sys.argv) > 1 else "P006"
             take(lab, NotebookPage(lab, context.new_page(), dark=False), case)
             browser.close()

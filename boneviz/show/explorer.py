@@ -30,7 +30,7 @@ from boneviz.show.state import (
     show_readers,
 )
 from boneviz.show.surfaces import SurfaceView
-from boneviz.show.tables import METRICS, PatientTable, matrix_figure, patient_table
+from boneviz.show.tables import METRICS, MatrixView, PatientTable, patient_table
 from boneviz.show.viewer import MAX_READERS, SliceViewer
 
 __all__ = ["Explorer"]
@@ -59,7 +59,7 @@ class Explorer(widgets.VBox):
     Attributes
     ----------
     state : what is shown; changes by choosing in the page, or by `go`
-    viewer, table, surfaces : the parts
+    viewer, table, matrix, surfaces : the parts
     scores : of every pair of readers of every case
 
     Raises
@@ -86,7 +86,8 @@ class Explorer(widgets.VBox):
         self.table = PatientTable(on_select=self._row_chosen)
         self.surfaces = SurfaceView(on_click=self._surface_clicked)
         self._metric = widgets.Dropdown(options=METRICS, description="Show", value="dice")
-        self._matrix = widgets.VBox(layout={"overflow": "hidden"})
+        self.matrix = MatrixView()
+        shown_matrix = [self.matrix.figure] if self.scores else []
         self._words = widgets.HTML()
         self._title = widgets.HTML()
         self._caution = widgets.HTML()
@@ -100,7 +101,7 @@ class Explorer(widgets.VBox):
                             [self.table.widget], layout={"flex": "3 1 520px", "min_width": "0"}
                         ),
                         widgets.VBox(
-                            [self._metric, self._matrix, self._words],
+                            [self._metric, *shown_matrix, self._words],
                             layout={"flex": "2 1 320px", "min_width": "0"},
                         ),
                     ],
@@ -145,7 +146,8 @@ class Explorer(widgets.VBox):
     def close(self) -> None:
         """Let the volumes go and close every part in every page."""
         self._cancel()
-        for part in (self.viewer, self.table.widget, self.surfaces.figure, *self._matrix.children):
+        figures = (self.matrix.figure, self.surfaces.figure)
+        for part in (self.viewer, self.table.widget, *figures):
             part.close()
         super().close()
 
@@ -201,14 +203,11 @@ class Explorer(widgets.VBox):
         self._metric.value = self.state.metric
         table = patient_table(self.scores, self.state.case_ids, metric=self.state.metric)
         self.table.show(table, metric=self.state.metric)
-        for figure in self._matrix.children:
-            figure.close()
         if not self.scores:
-            self._matrix.children = ()
             self._words.value = "One reader alone: there is nobody to compare with."
             return
         evaluation = cross_evaluate(self.scores, metric=self.state.metric)
-        self._matrix.children = (matrix_figure(evaluation, label=label),)
+        self.matrix.show(evaluation, label=label)
         self._words.value = f'<div style="line-height:1.35">{html.escape(evaluation.words)}</div>'
 
     def _render_case(self, shown: _Shown) -> None:

@@ -16,7 +16,7 @@ from boneviz.compare import CrossEvaluation, higher_is_better
 from boneviz.score import Scores
 from boneviz.show.surfaces import plain
 
-__all__ = ["METRICS", "PatientTable", "matrix_figure", "patient_table"]
+__all__ = ["METRICS", "MatrixView", "PatientTable", "matrix_figure", "patient_table"]
 
 #: the numbers offered in the explorer, by what they are called
 METRICS: dict[str, str] = {
@@ -156,57 +156,80 @@ def _colouring(values: np.ndarray[Any, Any], metric: str) -> JavascriptFunction:
     )
 
 
-def matrix_figure(evaluation: CrossEvaluation, *, label: str) -> go.FigureWidget:
-    """Return the matrix candidates x experts as a heat map with mean ± SD and n in each cell.
+class MatrixView:
+    """The matrix candidates x experts as a heat map with mean ± SD and n in each cell.
 
-    Parameters
-    ----------
-    evaluation : of one metric
-    label : what the metric is called
+    One figure for all metrics: a figure that is closed while its page is still busy with it
+    leaves errors there.
     """
-    means = evaluation.matrix("mean")
-    texts = evaluation.to_table()
-    # plotly draws the first row at the bottom
-    means, texts = means.iloc[::-1], texts.iloc[::-1]
-    better = higher_is_better(evaluation.metric)
-    scale = [[0, f"rgb{POOR}"], [1, f"rgb{GOOD}"]]
-    figure = go.FigureWidget(
-        go.Heatmap(
-            # JSON knows no NaN
-            z=means.astype(object).where(means.notna(), None).to_numpy().tolist(),
-            x=[plain(name) for name in means.columns],
-            y=[plain(name) for name in means.index],
-            text=[[_two_lines(cell) for cell in row] for row in texts.to_numpy()],
-            texttemplate="%{text}",
-            textfont={"color": "#111", "size": 12},
-            hovertemplate="%{y} against %{x}<br>%{text}<extra></extra>",
-            colorscale=scale,
-            reversescale=better is False,
-            showscale=False,
-            xgap=3,
-            ygap=3,
+
+    def __init__(self) -> None:
+        self.figure = go.FigureWidget(
+            go.Heatmap(
+                texttemplate="%{text}",
+                textfont={"color": "#111", "size": 12},
+                hovertemplate="%{y} against %{x}<br>%{text}<extra></extra>",
+                colorscale=[[0, f"rgb{POOR}"], [1, f"rgb{GOOD}"]],
+                showscale=False,
+                xgap=3,
+                ygap=3,
+            ),
+            layout={
+                "autosize": True,
+                "margin": {"l": 8, "r": 8, "t": 46, "b": 8},
+                "title": {"font": {"size": 13}, "x": 0.02},
+                "paper_bgcolor": "rgba(0,0,0,0)",
+                "plot_bgcolor": "rgba(0,0,0,0)",
+                "font": {"color": "#7a8594"},
+                "xaxis": {"side": "top", "showgrid": False, "fixedrange": True, "type": "category"},
+                "yaxis": {
+                    "automargin": True,
+                    "showgrid": False,
+                    "fixedrange": True,
+                    "type": "category",
+                },
+            },
         )
-    )
-    own = [
-        (expert, model.name)
-        for model in evaluation.models
-        for expert in means.columns
-        if model.learned_from == expert
-    ]
-    figure.update_layout(
-        height=70 + 44 * len(means.index),
-        autosize=True,
-        margin={"l": 8, "r": 8, "t": 46, "b": 8},
-        title={"text": f"{label}: mean ± SD over patients", "font": {"size": 13}, "x": 0.02},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": "#7a8594"},
-        xaxis={"side": "top", "showgrid": False, "fixedrange": True, "type": "category"},
-        yaxis={"automargin": True, "showgrid": False, "fixedrange": True, "type": "category"},
-        shapes=[_frame(means, expert, model) for expert, model in own],
-    )
-    figure._config = {"responsive": True, "displayModeBar": False}
-    return figure
+        self.figure._config = {"responsive": True, "displayModeBar": False}
+
+    def show(self, evaluation: CrossEvaluation, *, label: str) -> None:
+        """Show one metric.
+
+        Parameters
+        ----------
+        evaluation : of the metric
+        label : what the metric is called
+        """
+        # plotly draws the first row at the bottom
+        means = evaluation.matrix("mean").iloc[::-1]
+        texts = evaluation.to_table().iloc[::-1]
+        own = [
+            (expert, model.name)
+            for model in evaluation.models
+            for expert in means.columns
+            if model.learned_from == expert
+        ]
+        with self.figure.batch_update():
+            self.figure.data[0].update(
+                # JSON knows no NaN
+                z=means.astype(object).where(means.notna(), None).to_numpy().tolist(),
+                x=[plain(name) for name in means.columns],
+                y=[plain(name) for name in means.index],
+                text=[[_two_lines(cell) for cell in row] for row in texts.to_numpy()],
+                reversescale=higher_is_better(evaluation.metric) is False,
+            )
+            self.figure.update_layout(
+                height=70 + 44 * len(means.index),
+                title_text=f"{label}: mean ± SD over patients",
+                shapes=[_frame(means, expert, model) for expert, model in own],
+            )
+
+
+def matrix_figure(evaluation: CrossEvaluation, *, label: str) -> go.FigureWidget:
+    """Return the figure of a `MatrixView` that shows one metric, called `label`."""
+    view = MatrixView()
+    view.show(evaluation, label=label)
+    return view.figure
 
 
 def _frame(means: pd.DataFrame, expert: str, model: str) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def legend(page: NotebookPage, name: str) -> Locator:
 
 
 def test_the_sample_cohort_from_table_to_3d(notebook: Open) -> None:
-    page = notebook(path=REPO / "notebooks" / "01_explore.ipynb", width=1280, height=1400)
+    page = notebook(path=REPO / "notebooks" / "01_explore.ipynb", width=1280, height=1800)
     page.wait_drawn(serial=1, seconds=120)
     first, second = (ref.case_id for ref in COHORT.cases[:2])
     explorer = page.page.locator(".boneviz-explorer")
@@ -48,7 +48,9 @@ def test_the_sample_cohort_from_table_to_3d(notebook: Open) -> None:
     expect(page.viewer()).to_contain_text(first)
     page.keep("explorer", explorer)
 
-    # all four readers are drawn, each in its own colour
+    # all four readers are drawn, each in its own colour; grey uptake has none of these hues
+    page.output("explorer.viewer.colour_map = 'grey'")
+    page.until(lambda: min(drawn_colours(page).values()) > 15)
     before = drawn_colours(page)
     assert min(before.values()) > 15, before
     # switched off, a reader's colour goes and the others' stay
@@ -109,7 +111,7 @@ def test_dark_theme_and_narrow_window_stay_legible(notebook: Open) -> None:
     page = notebook(
         ["import boneviz\nexplorer = boneviz.explore()\nexplorer"],
         width=860,
-        height=1400,
+        height=1900,
         dark=True,
     )
     page.wait_drawn(seconds=120)
@@ -144,7 +146,7 @@ explorer
 
 
 def test_names_from_files_are_text_in_every_part(notebook: Open) -> None:
-    page = notebook([HOSTILE], width=1280, height=1400)
+    page = notebook([HOSTILE], width=1280, height=1800)
     page.wait_drawn(seconds=120)
     page.page.wait_for_timeout(2000)
     assert page.page.evaluate("window.hacked") is None
@@ -172,7 +174,7 @@ def test_a_real_patient_with_models_that_learned_from_phantoms(
             f"explorer = boneviz.explore({str(folder)!r}, predictions={str(out)!r})\nexplorer"
         ],
         width=1280,
-        height=1400,
+        height=1900,
     )
     page.wait_drawn(seconds=120)
     explorer = page.page.locator(".boneviz-explorer")

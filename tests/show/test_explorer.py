@@ -77,11 +77,11 @@ def test_the_cursor_moves_in_3d_with_the_slices(explorer: Explorer) -> None:
 
 
 def test_another_metric_redraws_table_and_matrix(explorer: Explorer) -> None:
-    (before,) = explorer._matrix.children
+    assert explorer.matrix.figure.data[0].z[-1][0] == 1.0  # Dice of Model A with Expert A
     explorer._metric.value = "hd95_mm"
-    (after,) = explorer._matrix.children
-    assert after is not before
-    assert "HD95" in after.layout.title.text
+    assert "HD95" in explorer.matrix.figure.layout.title.text
+    assert explorer.matrix.figure.data[0].z[-1][0] == 0.0
+    assert explorer.matrix.figure.data[0].reversescale is True
     # the models copy their experts: distance 0 in every patient
     assert explorer.table.widget.df["Model A / Expert A"].tolist() == [0.0, 0.0, 0.0]
     assert explorer.table.widget.selected_rows == [0]
@@ -159,6 +159,6 @@ def test_one_reader_alone_is_shown_without_a_matrix(tiny_cohort: Cohort) -> None
         (type(first)("P01", "", first.ct, first.pet, {EXPERT_A: first.masks[EXPERT_A]}),),
     )
     explorer = explore(one)
-    assert explorer._matrix.children == ()
+    assert explorer.matrix.figure.data[0].z is None
     assert "nobody to compare with" in explorer._words.value
     assert EXPERT_B.name not in str(explorer.viewer.case_info)

@@ -37,8 +37,7 @@ def take(lab: Lab, page: NotebookPage, case: str) -> None:
         page.page.wait_for_timeout(2500)
         path = IMAGES / f"{name}.png"
         part.screenshot(path=path)
-        # 256 colours are enough for a page, and a quarter of the bytes
-        Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)
+        Image.open(path).convert("RGB").save(path, optimize=True)
 
 
 def main() -> None:
@@ -48,7 +47,7 @@ def main() -> None:
     try:
         with sync_playwright() as playwright:
             browser = launch_chromium(playwright)
-            context = browser.new_context(viewport={"width": 1360, "height": 1800})
+            context = browser.new_context(viewport={"width": 1360, "height": 2050})
             case = sys.argv[1] if len(sys.argv) > 1 else "P006"
             take(lab, NotebookPage(lab, context.new_page(), dark=False), case)
             browser.close()

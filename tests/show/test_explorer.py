@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from typing import ClassVar
 
 import pytest
@@ -10,7 +12,16 @@ from test_readings import give_predictions
 
 from boneviz import explore
 from boneviz.cohort import Cohort
-from boneviz.show.explorer import Explorer
+from boneviz.show.explorer import SETTLE_S, Explorer
+
+
+LATER = Explorer._later
+
+
+@pytest.fixture(autouse=True)
+def drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw 3D at once, as without an event loop: Playwright leaves its own running after it."""
+    monkeypatch.setattr(Explorer, "_later", lambda _self, _what, draw: draw())
 
 
 @pytest.fixture
@@ -142,6 +153,32 @@ def test_surfaces_are_of_the_patient_named_above(explorer: Explorer) -> None:
     Points.xs, Points.ys, Points.zs = ([surface.x[5]], [surface.y[5]], [surface.z[5]])
     explorer.surfaces._clicked(surface, Points, None)
     assert explorer.state.cursor_mm == pytest.approx((surface.x[5], surface.y[5], surface.z[5]))
+
+
+def test_beside_an_event_loop_3d_waits_for_the_slices(
+    explorer: Explorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Explorer, "_later", LATER)
+    seen: list[list[str]] = []
+
+    def metas() -> list[str]:
+        return [trace.meta for trace in explorer.surfaces.figure.data]
+
+    async def look() -> None:
+        explorer.select("P02")
+        seen.append(metas())  # nothing of P01 is left, nothing of P02 is there yet
+        explorer.viewer.cursor_mm = [1.0, 2.0, 3.0]
+        explorer.select("P03")  # what was to be drawn of P02 is forgotten
+        await asyncio.sleep(3 * SETTLE_S)
+        seen.append(metas())
+
+    runner = threading.Thread(target=lambda: asyncio.run(look()))
+    runner.start()
+    runner.join(30)
+    assert seen[0] == []
+    assert seen[1].count("reader") == 4
+    mark = next(trace for trace in explorer.surfaces.figure.data if trace.meta == "cursor")
+    assert (mark.x[0], mark.y[0], mark.z[0]) == explorer.state.cursor_mm != (1.0, 2.0, 3.0)
 
 
 def test_closing_lets_every_part_go(explorer: Explorer) -> None:

@@ -14,7 +14,6 @@ from boneviz import explore
 from boneviz.cohort import Cohort
 from boneviz.show.explorer import SETTLE_S, Explorer
 
-
 LATER = Explorer._later
 
 

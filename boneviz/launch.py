@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 from boneviz.errors import InputError
+from boneviz.files import write_whole
 from boneviz.samples import shipped_folder
 
 __all__ = ["jupyter_command", "open_notebook", "require_free_port"]
+
+NEWS = "@jupyterlab/apputils-extension:announcements"
 
 
 def require_free_port(port: int) -> None:
@@ -32,13 +38,15 @@ def require_free_port(port: int) -> None:
             raise InputError(f"port {port} {why}") from error
 
 
-def jupyter_command(folder: Path, *, port: int, browser: bool) -> list[str]:
-    """Return the command that serves a folder on loopback and asks nothing of the network."""
+def jupyter_command(notebook: Path, *, port: int, browser: bool) -> list[str]:
+    """Return the command that serves a notebook on loopback and asks nothing of the network."""
     return [
         sys.executable,
         "-m",
         "jupyterlab",
-        f"--ServerApp.root_dir={folder}",
+        f"--ServerApp.root_dir={notebook.parent}",
+        # in the address that is printed too, not only in the browser that is opened
+        f"--LabApp.default_url=/lab/tree/{quote(notebook.name)}",
         "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.port={port}",
         "--ServerApp.port_retries=0",
@@ -82,8 +90,15 @@ def open_notebook(
     environment.pop("BONEVIZ_PREDICTIONS", None)
     if predictions is not None:
         environment["BONEVIZ_PREDICTIONS"] = str(predictions.resolve())
-    command = jupyter_command(folder, port=port, browser=browser)
-    server = subprocess.Popen([*command, str(notebook)], env=environment)
+    # JupyterLab would ask whether to fetch news; nothing here is to ask anything of the network
+    settings = folder / ".jupyter" / "labconfig" / "page_config.json"
+    write_whole(settings, json.dumps({"disabledExtensions": {NEWS: True}}).encode())
+    paths = [str(settings.parents[1]), os.environ.get("JUPYTER_CONFIG_PATH", "")]
+    environment["JUPYTER_CONFIG_PATH"] = os.pathsep.join(path for path in paths if path)
+    command = jupyter_command(notebook, port=port, browser=browser)
+    server = subprocess.Popen(command, env=environment)
+    # ended by its process id, boneviz takes the server with it
+    signal.signal(signal.SIGTERM, lambda *_: server.terminate())
     while True:
         try:
             return server.wait()

@@ -22,9 +22,11 @@ def test_a_port_in_use_is_named() -> None:
 
 
 def test_the_server_listens_on_loopback_and_asks_for_no_news(tmp_path: Path) -> None:
-    command = jupyter_command(tmp_path, port=9001, browser=False)
+    command = jupyter_command(tmp_path / "a b.ipynb", port=9001, browser=False)
     assert "--ServerApp.ip=127.0.0.1" in command
     assert "--ServerApp.port=9001" in command
+    assert f"--ServerApp.root_dir={tmp_path}" in command
+    assert "--LabApp.default_url=/lab/tree/a%20b.ipynb" in command
     assert "--LabApp.news_url=" in command
     assert "--LabApp.extension_manager=readonly" in command
     assert "--ServerApp.open_browser=False" in command

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -24,9 +25,9 @@ def drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def explorer(tmp_path: object) -> Explorer:
+def explorer(tmp_path: Path) -> Explorer:
     cohort = write_tiny_cohort(
-        tmp_path / "tiny",  # type: ignore[operator]
+        tmp_path / "tiny",
         [limb("P01"), limb("P02", axes="lps", place=1), limb("P03", axes="oblique", place=2)],
     )
     give_predictions(cohort)
@@ -101,16 +102,16 @@ def test_statistics_are_in_words(explorer: Explorer) -> None:
     assert "With n = 3 no p below 0.05 is possible" in explorer._words.value
 
 
-def test_phantom_models_on_real_patients_carry_a_caution(tmp_path: object) -> None:
-    cohort = write_tiny_cohort(tmp_path / "tiny", [limb("P01")])  # type: ignore[operator]
+def test_phantom_models_on_real_patients_carry_a_caution(tmp_path: Path) -> None:
+    cohort = write_tiny_cohort(tmp_path / "tiny", [limb("P01")])
     give_predictions(cohort)
     assert explore(cohort)._caution.value == ""
     real = Cohort("Real", cohort.root, cohort.readers, cohort.cases, synthetic=False)
     assert "learned from synthetic phantoms only" in explore(real)._caution.value
 
 
-def test_names_are_text_everywhere(tmp_path: object) -> None:
-    cohort = write_tiny_cohort(tmp_path / "tiny", [limb("<img src=x onerror=alert(1)>")])  # type: ignore[operator]
+def test_names_are_text_everywhere(tmp_path: Path) -> None:
+    cohort = write_tiny_cohort(tmp_path / "tiny", [limb("<img src=x onerror=alert(1)>")])
     hostile = Cohort("<script>alert(1)</script>", cohort.root, cohort.readers, cohort.cases)
     explorer = explore(hostile)
     assert "<img" not in explorer._title.value

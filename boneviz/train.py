@@ -95,7 +95,6 @@ def fit(cohort: Cohort, folds: Folds, config: TrainConfig, *, progress: bool = T
     log = _Log(path.with_name(path.stem + ".log.json"))
     settings = f"{settings_of(config)} {sorted(trained_on)}"
     start = _resume(state, settings, network, optimiser, average)
-    log.keep(start)
 
     bar = tqdm(
         range(start, config.steps),
@@ -248,11 +247,8 @@ class _Log:
         if path.is_file():
             self._loss = json.loads(path.read_text(encoding="utf-8"))["loss"]
 
-    def keep(self, steps: int) -> None:
-        """Forget what came after the state that the fit goes on from."""
-        del self._loss[steps:]
-
     def add(self, step: int, value: float) -> None:
+        # what came after the state that the fit goes on from is forgotten
         del self._loss[step:]
         self._loss.append(round(value, 5))
 

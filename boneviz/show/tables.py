@@ -136,16 +136,18 @@ _LOOK: dict[str, Any] = {
 
 
 def _colouring(values: np.ndarray[Any, Any], metric: str) -> JavascriptFunction:
-    """Return the page's function that colours a cell between the worst and the best value."""
+    """Return the page's function that colours and rounds a cell, from worst to best value."""
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     better = higher_is_better(metric)
     poor, good = (high, low) if better is False else (low, high)
+    decimals = 1 if metric.endswith(("_mm", "_ml")) else 3
     # numbers and fixed text alone go into the function, nothing that came from a file
     return JavascriptFunction(
         "function (td, cell) {"
         "  const value = parseFloat(cell);"
         "  if (!isFinite(value)) { td.textContent = '\\u2013'; return; }"
+        f"  td.textContent = value.toFixed({decimals});"
         f"  const poor = {poor!r}, good = {good!r};"
         "  const t = good === poor ? 1 : Math.min(1, Math.max(0, (value-poor)/(good-poor)));"
         f"  const a = {list(POOR)}, b = {list(GOOD)};"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from .harness import REPO, NotebookPage
 pytestmark = pytest.mark.browser
 
 Open = Callable[..., NotebookPage]
+HD95_CELL = re.compile(r"\d+\.\d").fullmatch
 COHORT = Cohort.open(samples_folder())
 COLOURS = {style.name: rgb_of(style.colour) for style in styles_of(COHORT.readers)}
 
@@ -92,6 +94,10 @@ def test_the_sample_cohort_from_table_to_3d(notebook: Open) -> None:
     # another metric redraws matrix and table
     page.page.locator(".boneviz-explorer select").first.select_option("HD95 (mm)")
     expect(explorer).to_contain_text("HD95 (mm): mean ± SD over patients")
+    # every number with one decimal, in mm, the round ones too
+    cells = page.page.locator(".boneviz-explorer table tbody tr td:nth-child(n+4)")
+    page.until(lambda: bool(cells.count()) and all(map(HD95_CELL, cells.all_inner_texts())))
+    assert cells.count() == 5 * len(COHORT)
 
     # the surfaces are there in 3D, as wide as the page, in the experts' hues over bone
     scene = page.page.locator(".boneviz-explorer .js-plotly-plot").last
@@ -181,6 +187,8 @@ def test_a_real_patient_with_models_that_learned_from_phantoms(
     expect(explorer.get_by_role("alert")).to_contain_text("learned from synthetic phantoms only")
     expect(page.viewer()).to_contain_text("CT_mask")
     page.keep("explorer-real-patient", explorer)
+    # round numbers keep their decimals: Model B, of the bone-only expert, draws nothing here
+    expect(explorer.locator("tbody td:nth-child(4)").first).to_have_text("0.000")
     # the tumour's contour, drawn by a person on the CT, is on the slices
     stage = page.viewer().get_by_test_id("stage")
     page.scroll_to(stage)

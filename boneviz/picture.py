@@ -14,7 +14,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from skimage.measure import find_contours
+from skimage.measure import find_contours, label
 
 from boneviz.case import Case
 from boneviz.errors import GridError, InputError
@@ -169,7 +169,7 @@ def _cover(pet: NDArray[np.float32], display: Display) -> NDArray[np.float32]:
 
 
 def disputed_mm(case: Case) -> tuple[float, float, float]:
-    """Return a voxel on which readers differ, in the slice where they differ most.
+    """Return a voxel amid the largest dispute of the axial slice on which readers differ most.
 
     Without a dispute the middle of what is outlined, without outlines the middle of the CT.
     """
@@ -183,7 +183,10 @@ def disputed_mm(case: Case) -> tuple[float, float, float]:
         middle = case.ct.grid.corners_mm().mean(axis=0)
         return float(middle[0]), float(middle[1]), float(middle[2])
     z = int(where.sum(axis=(0, 1)).argmax())
-    on_slice = np.argwhere(where[:, :, z])
+    # between two disputes lies a place that is in neither: the larger one is gone to
+    parts, _ = label(where[:, :, z], return_num=True)
+    largest = np.bincount(parts.ravel())[1:].argmax() + 1
+    on_slice = np.argwhere(parts == largest)
     nearest = on_slice[np.abs(on_slice - on_slice.mean(axis=0)).sum(axis=1).argmin()]
     x_mm, y_mm, z_mm = case.ct.grid.to_mm((*nearest, z))
     return float(x_mm), float(y_mm), float(z_mm)

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 from small import EXPERT_A, MODEL_A, affine_of, case_on, volume_of
 
-from boneviz.case import Case
+from boneviz.case import Case, Reader
 from boneviz.errors import GridError, InputError
 from boneviz.palette import ReaderStyle, rgb_of
 from boneviz.picture import LETTERS, Display, Plane, fused_slice, png_of
@@ -262,3 +262,31 @@ def test_a_png_holds_the_picture() -> None:
     content = png_of(picture)
     assert content.startswith(b"\x89PNG")
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(content))), picture)
+
+
+def test_the_largest_dispute_is_gone_to_not_the_middle_between_two() -> None:
+    """On voxels of 2 x 3 x 4 mm: slice 1 holds a dispute of 5 x 3 voxels and one of 2 x 2.
+
+    y
+    6  . . . . . . . . . . . .
+    4  . A A A A A . . . . b b
+    3  . A A A A A . . . . b b     the middle of A is voxel (3, 3): 6, 9, 4 mm;
+    2  . A A A A A . . . . . .     the mean of all disputed voxels would lie at its right edge
+    """
+    from boneviz.picture import disputed_mm
+
+    grid = Grid.straight((12, 7, 3), (2, 3, 4))
+    one, other = np.zeros((2, *grid.shape), dtype=bool)
+    one[1:6, 2:5, 1] = True
+    one[10:12, 3:5, 1] = True
+    one[0, 0, 0] = True
+    masks = {
+        Reader("A"): Volume(one, grid, "label"),
+        Reader("B"): Volume(other, grid, "label"),
+    }
+    case = Case("P1", "", Volume(np.zeros(grid.shape), grid, "HU"), _no_uptake(grid), masks)
+    assert disputed_mm(case) == (6.0, 9.0, 4.0)
+
+
+def _no_uptake(grid: Grid) -> Volume:
+    return Volume(np.zeros(grid.shape), grid, "SUVbw")

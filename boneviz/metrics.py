@@ -76,14 +76,30 @@ class Voxels:
             flat = mask.T.reshape(-1)
             k, j, i = np.unravel_index(nonzero_positions(flat.view(np.uint8)), (z, y, x))
             position = np.sort(np.ravel_multi_index((i, j, k), (x, y, z)))
+        return cls.at(position, (x, y, z))
+
+    @classmethod
+    def at(cls, position: NDArray[np.int64], shape: tuple[int, int, int]) -> Voxels:
+        """Return the voxels at ascending positions of the C-ordered grid of that shape."""
         if not position.size:
             nowhere = np.full(3, -1, dtype=np.int64)
-            return cls((x, y, z), position, nowhere, nowhere)
-        index = np.stack(np.unravel_index(position, (x, y, z)))
-        return cls((x, y, z), position, index.min(axis=1), index.max(axis=1))
+            return cls(shape, position, nowhere, nowhere)
+        index = np.stack(np.unravel_index(position, shape))
+        return cls(shape, position, index.min(axis=1), index.max(axis=1))
+
+    @classmethod
+    def union(cls, masks: Sequence[Voxels]) -> Voxels:
+        """Return the voxels that any of one or more masks on one grid holds."""
+        position = np.unique(np.concatenate([mask.position for mask in masks]))
+        return cls.at(position, masks[0].shape)
 
     def __len__(self) -> int:
         return int(self.position.size)
+
+    @property
+    def index(self) -> NDArray[np.int64]:
+        """Indices of the voxels along the three axes, (n, 3)."""
+        return np.stack(np.unravel_index(self.position, self.shape), axis=1)
 
     @property
     def box_shape(self) -> tuple[int, int, int]:

@@ -26,6 +26,7 @@ from boneviz.metrics import (
     pattern_counts,
     share,
 )
+from boneviz.outlines import outlines_of
 from boneviz.scoretable import (
     Scores,
     Status,
@@ -36,7 +37,6 @@ from boneviz.scoretable import (
 )
 from boneviz.surface import Surface, distances_between, find_surface, require_orthogonal
 from boneviz.version import __version__
-from boneviz.volume import Grid, Volume
 
 __all__ = [
     "Scores",
@@ -101,7 +101,7 @@ def score_case(
     tolerances = tuple(sorted({float(tolerance) for tolerance in tolerance_mm}))
     if not tolerances or not all(math.isfinite(t) and t > 0 for t in tolerances):
         raise InputError(f"tolerances {tolerance_mm} mm: expected one or more numbers above 0")
-    volumes = _volumes(case, predictions, threshold=threshold)
+    volumes = outlines_of(case, predictions, threshold=threshold)
     if pairs is None:
         pairs = default_pairs(volumes)
     by_name = {reader.name: reader for reader in volumes}
@@ -146,49 +146,6 @@ def score_case(
             tolerance_mm=tolerances,
         )
     return tuple(done[pair[0], pair[1]] for pair in pairs)
-
-
-def _volumes(
-    case: Case, predictions: Sequence[Prediction], *, threshold: float
-) -> dict[Reader, Volume]:
-    """Return every reader's mask, experts first, each checked to belong to the case's grid."""
-    who = f"patient {case.case_id}"
-    volumes: dict[Reader, Volume] = {}
-    for reader, mask in case.masks.items():
-        if reader.kind == "model":
-            raise InputError(
-                f"{who}: the mask of {reader.name} comes without its prediction, so nobody can "
-                "tell whether the model had learned from this patient; pass it in predictions"
-            )
-        volumes[reader] = mask
-    names = {reader.name for reader in volumes}
-    for prediction in predictions:
-        name = prediction.reader.name
-        if (prediction.patient_id, prediction.session) != (case.patient_id, case.session):
-            other = f"{prediction.patient_id} {prediction.session}".strip()
-            raise InputError(
-                f"{who}: the prediction of {name} is for patient {other}; "
-                "pass the predictions of this case only"
-            )
-        if name in names:
-            raise InputError(f"{who}: reader {name} appears twice; pass one reading per reader")
-        names.add(name)
-        _require_grid(who, prediction.reader, prediction.probability.grid, case.ct.grid)
-        volumes[prediction.reader] = prediction.mask(threshold)
-    for reader in case.masks:
-        _require_grid(who, reader, volumes[reader].grid, case.ct.grid)
-    if len(volumes) < 2:
-        found = ", ".join(names) or "none"
-        raise InputError(f"{who}: readers found: {found}; expected at least two to compare")
-    return volumes
-
-
-def _require_grid(who: str, reader: Reader, found: Grid, expected: Grid) -> None:
-    if not found.matches(expected):
-        raise GridError(
-            f"{who}: {reader.name} is on {found.describe()}, the CT on {expected.describe()}; "
-            "call harmonise() first"
-        )
 
 
 def _shared_voxels(readings: Mapping[str, _Reading]) -> dict[frozenset[str], int]:

@@ -226,7 +226,7 @@ def _predict(options: argparse.Namespace) -> None:
 
 def _score(options: argparse.Namespace) -> None:
     from boneviz.readings import score_cohort
-    from boneviz.score import require_suffix, write_scores
+    from boneviz.scoretable import require_suffix, write_scores
 
     require_suffix(options.out)
     cohort = Cohort.open(options.cohort)

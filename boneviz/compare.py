@@ -20,7 +20,7 @@ import pandas as pd
 from boneviz.case import Reader
 from boneviz.errors import InputError, LeakageError
 from boneviz.interaction import Interaction, interaction_of
-from boneviz.scoretable import Scores
+from boneviz.scorerow import Scores
 
 __all__ = ["HIGHER_IS_BETTER", "Cell", "CrossEvaluation", "cross_evaluate", "higher_is_better"]
 

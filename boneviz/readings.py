@@ -11,7 +11,8 @@ from boneviz.case import Case, CaseRef, Prediction, Reader
 from boneviz.cohort import Cohort
 from boneviz.errors import InputError
 from boneviz.nifti import read_case, read_predictions
-from boneviz.score import Scores, score_case
+from boneviz.score import score_case
+from boneviz.scorerow import Scores
 
 __all__ = ["Readings", "read_readings", "score_cohort"]
 

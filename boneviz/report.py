@@ -24,7 +24,8 @@ from boneviz.palette import ReaderStyle, styles_of
 from boneviz.picture import LETTERS, Display, Plane, disputed_mm, fused_slice, png_of
 from boneviz.readings import read_readings
 from boneviz.samples import DEMONSTRATION
-from boneviz.score import Scores
+from boneviz.scorerow import Scores
+from boneviz.scoretable import row_of
 from boneviz.version import __version__
 
 __all__ = ["write_report"]
@@ -181,7 +182,7 @@ def _case_table(rows: Sequence[Scores]) -> str:
     head = "".join(f"<th scope=col>{html.escape(label)}</th>" for label, _ in columns)
     lines = []
     for row in rows:
-        values = row.as_row()
+        values = row_of(row)
         lines.append(
             "<tr>" + "".join(f"<td>{_shown(values[c])}</td>" for _, c in columns) + "</tr>"
         )

@@ -12,9 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from boneviz.case import Case, Prediction, Reader
+from boneviz.content import Content, content_of, uptake_at
 from boneviz.errors import GridError, InputError
+from boneviz.matching import Drawn, LesionMatch, distances_of_matches
 from boneviz.metrics import (
     Lesions,
     Voxels,
@@ -27,27 +30,12 @@ from boneviz.metrics import (
     share,
 )
 from boneviz.outlines import outlines_of
-from boneviz.scoretable import (
-    Scores,
-    Status,
-    read_scores,
-    require_suffix,
-    scores_table,
-    write_scores,
-)
-from boneviz.surface import Surface, distances_between, find_surface, require_orthogonal
+from boneviz.scorerow import Scores, Status, SurfaceKind
+from boneviz.surface import Surface, SurfaceDistances, SurfacePair, find_surface, require_orthogonal
 from boneviz.version import __version__
+from boneviz.volume import Grid
 
-__all__ = [
-    "Scores",
-    "Status",
-    "default_pairs",
-    "read_scores",
-    "require_suffix",
-    "score_case",
-    "scores_table",
-    "write_scores",
-]
+__all__ = ["default_pairs", "require_tolerances", "score_case"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,8 +45,23 @@ class _Reading:
     reader: Reader
     held_out: bool
     voxels: Voxels
-    surface: Surface
     lesions: Lesions
+    content: Content
+    surface: Surface
+
+    @property
+    def drawn(self) -> Drawn:
+        """What matching lesions takes of it."""
+        return Drawn(self.voxels, self.lesions, self.surface.voxel)
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """What all pairs of one call share."""
+
+    threshold: float
+    tolerance_mm: tuple[float, ...]
+    surface: SurfaceKind
 
 
 def default_pairs(readers: Iterable[Reader]) -> tuple[tuple[str, str], ...]:
@@ -74,8 +77,14 @@ def score_case(
     pairs: Sequence[tuple[str, str]] | None = None,
     threshold: float = 0.5,
     tolerance_mm: Sequence[float] = (1.0, 2.0),
+    mesh: bool = False,
 ) -> tuple[Scores, ...]:
     """Score readers of one case against each other.
+
+    Each mask is scanned once and all that concerns it alone is made once. Distances are between
+    surface elements of the grid (`boneviz.surface`), which at tolerances below two voxels only
+    see steps of the lattice; with `mesh` they are between triangle meshes (`boneviz.mesh`), which
+    takes several times as long. SUV are those of the PET as `harmonise` puts it onto the CT.
 
     Parameters
     ----------
@@ -84,6 +93,7 @@ def score_case(
     pairs : names (reference, candidate); by default every pair once, experts before models
     threshold : probability from which a voxel counts as a model's outline
     tolerance_mm : of surface Dice
+    mesh : measure all distances between triangle meshes
 
     Returns
     -------
@@ -98,9 +108,7 @@ def score_case(
         another case, a model's mask without its prediction, or an impossible tolerance.
     """
     who = f"patient {case.case_id}"
-    tolerances = tuple(sorted({float(tolerance) for tolerance in tolerance_mm}))
-    if not tolerances or not all(math.isfinite(t) and t > 0 for t in tolerances):
-        raise InputError(f"tolerances {tolerance_mm} mm: expected one or more numbers above 0")
+    settings = _Settings(threshold, require_tolerances(tolerance_mm), "mesh" if mesh else "grid")
     volumes = outlines_of(case, predictions, threshold=threshold)
     if pairs is None:
         pairs = default_pairs(volumes)
@@ -114,22 +122,27 @@ def score_case(
             raise InputError(
                 f"{who}: pair {pair[0]}, {pair[1]}: expected two readers, each pair once"
             )
+    if not pairs:
+        return ()
     grid = case.ct.grid
     try:
         require_orthogonal(grid)
     except GridError as error:
         raise GridError(f"{who}: {error}") from error
     held_out = {prediction.reader: prediction.held_out for prediction in predictions}
+    scans = {name: Voxels.of(volumes[by_name[name]].array) for name in wanted}
+    everywhere = Voxels.union([*scans.values()])
+    uptake = uptake_at(case, everywhere)
     readings: dict[str, _Reading] = {}
-    for name in wanted:
-        reader = by_name[name]
-        voxels = Voxels.of(volumes[reader].array)
+    for name, voxels in scans.items():
+        rows = np.searchsorted(everywhere.position, voxels.position)
         readings[name] = _Reading(
-            reader,
-            held_out.get(reader, True),
+            by_name[name],
+            held_out.get(by_name[name], True),
             voxels,
-            find_surface(voxels, spacing_mm=grid.spacing_mm),
             find_lesions(voxels),
+            content_of(uptake, rows, voxel_ml=grid.voxel_volume_ml),
+            find_surface(voxels, spacing_mm=grid.spacing_mm),
         )
     shared = _shared_voxels(readings)
     done: dict[tuple[str, str], Scores] = {}
@@ -142,10 +155,17 @@ def score_case(
             readings[first],
             readings[second],
             n_both=shared[frozenset((first, second))],
-            threshold=threshold,
-            tolerance_mm=tolerances,
+            settings=settings,
         )
     return tuple(done[pair[0], pair[1]] for pair in pairs)
+
+
+def require_tolerances(tolerance_mm: Sequence[float]) -> tuple[float, ...]:
+    """Return tolerances of surface Dice ascending, or raise `InputError`."""
+    tolerances = tuple(sorted({float(tolerance) for tolerance in tolerance_mm}))
+    if not tolerances or not all(math.isfinite(t) and t > 0 for t in tolerances):
+        raise InputError(f"tolerances {tolerance_mm} mm: expected one or more numbers above 0")
+    return tolerances
 
 
 def _shared_voxels(readings: Mapping[str, _Reading]) -> dict[frozenset[str], int]:
@@ -161,19 +181,11 @@ def _shared_voxels(readings: Mapping[str, _Reading]) -> dict[frozenset[str], int
 
 
 def _score_pair(
-    case: Case,
-    reference: _Reading,
-    candidate: _Reading,
-    *,
-    n_both: int,
-    threshold: float,
-    tolerance_mm: tuple[float, ...],
+    case: Case, reference: _Reading, candidate: _Reading, *, n_both: int, settings: _Settings
 ) -> Scores:
     grid = case.ct.grid
     ml = grid.voxel_volume_ml
     n_reference, n_candidate = len(reference.voxels), len(candidate.voxels)
-    sensitivity, precision = share(n_both, n_reference), share(n_both, n_candidate)
-    distances = distances_between(reference.surface, candidate.surface)
     shared = match_lesions(
         (reference.voxels, reference.lesions), (candidate.voxels, candidate.lesions)
     )
@@ -181,6 +193,7 @@ def _score_pair(
     extra = np.delete(candidate.lesions.size, np.unique(shared[:, 1]))
     matched_share = 1 - share(missed.size, len(reference.lesions))
     right_share = 1 - share(extra.size, len(candidate.lesions))
+    distances, matches = _distances(grid, reference, candidate, shared, settings.tolerance_mm)
     return Scores(
         patient_id=case.patient_id,
         session=case.session,
@@ -188,15 +201,16 @@ def _score_pair(
         candidate=candidate.reader,
         status=_status(n_reference, n_candidate),
         held_out=reference.held_out and candidate.held_out,
-        threshold=threshold,
-        tolerance_mm=tolerance_mm,
+        threshold=settings.threshold,
+        tolerance_mm=settings.tolerance_mm,
         spacing_mm=grid.spacing_mm,
         diagonal_mm=float(np.linalg.norm(np.array(grid.shape) * grid.spacing_mm)),
+        surface=settings.surface,
         version=__version__,
         dice=dice(n_both, n_reference, n_candidate),
         iou=iou(n_both, n_reference, n_candidate),
-        sensitivity=sensitivity,
-        precision=precision,
+        sensitivity=share(n_both, n_reference),
+        precision=share(n_both, n_candidate),
         reference_ml=n_reference * ml,
         candidate_ml=n_candidate * ml,
         volume_difference_ml=(n_candidate - n_reference) * ml,
@@ -206,7 +220,7 @@ def _score_pair(
         masd_mm=distances.masd_mm if distances else math.nan,
         surface_dice={
             tolerance: distances.surface_dice(tolerance) if distances else math.nan
-            for tolerance in tolerance_mm
+            for tolerance in settings.tolerance_mm
         },
         reference_lesions=len(reference.lesions),
         candidate_lesions=len(candidate.lesions),
@@ -216,7 +230,28 @@ def _score_pair(
         lesion_f1=0.0 if n_reference and not n_candidate else f1(matched_share, right_share),
         fpv_ml=int(extra.sum()) * ml,
         fnv_ml=int(missed.sum()) * ml,
+        reference_content=reference.content,
+        candidate_content=candidate.content,
+        matches=matches,
     )
+
+
+def _distances(
+    grid: Grid,
+    reference: _Reading,
+    candidate: _Reading,
+    shared: NDArray[np.int64],
+    tolerance_mm: Sequence[float],
+) -> tuple[SurfaceDistances | None, tuple[LesionMatch, ...]]:
+    """Return the distances between two whole outlines, and between the lesions that both drew."""
+    first, second = reference.surface, candidate.surface
+    if not len(first) or not len(second):
+        return None, ()
+    pair = SurfacePair.of(first, second)
+    matches = distances_of_matches(
+        grid, reference.drawn, candidate.drawn, shared, part=pair.part, tolerance_mm=tolerance_mm
+    )
+    return pair.whole(), matches
 
 
 def _status(n_reference: int, n_candidate: int) -> Status:

@@ -27,11 +27,14 @@ from boneviz.metrics import Voxels, nonzero_positions
 from boneviz.volume import Grid
 
 __all__ = [
+    "Nearest",
     "Surface",
     "SurfaceDistances",
+    "SurfacePair",
     "distances_between",
     "element_areas_mm2",
     "find_surface",
+    "nearest",
     "require_orthogonal",
 ]
 
@@ -151,15 +154,32 @@ class Surface:
     ----------
     position_mm : (n, 3) along the grid's own axes; voxel (0, 0, 0) is centred on 0
     area_mm2 : (n,) area of each element
+    corner : (n,) int64, the voxel corner where it lies, numbered alike for all masks on one grid,
+        ascending
+    voxel : (n,) int64, row in `Voxels` of a voxel of the mask that it bounds. All of these are
+        neighbours, so that an element belongs to one lesion
     tree : of the positions, None where the mask is empty
     """
 
     position_mm: NDArray[np.float64]
     area_mm2: NDArray[np.float64]
+    corner: NDArray[np.int64]
+    voxel: NDArray[np.int64]
     tree: cKDTree | None
 
     def __len__(self) -> int:
         return int(self.area_mm2.size)
+
+    def subset(self, rows: NDArray[np.intp]) -> Surface:
+        """Return the surface of these elements alone, rows ascending."""
+        position_mm = self.position_mm[rows]
+        return Surface(
+            position_mm,
+            self.area_mm2[rows],
+            self.corner[rows],
+            self.voxel[rows],
+            _tree(position_mm),
+        )
 
 
 def require_orthogonal(grid: Grid) -> None:
@@ -180,7 +200,8 @@ def require_orthogonal(grid: Grid) -> None:
 def find_surface(voxels: Voxels, *, spacing_mm: Sequence[float]) -> Surface:
     """Return the surface elements of a mask on a grid with axes at right angles."""
     if not len(voxels):
-        return Surface(np.zeros((0, 3)), np.zeros(0), None)
+        none = np.zeros(0, dtype=np.int64)
+        return Surface(np.zeros((0, 3)), np.zeros(0), none, none, None)
     shape = voxels.box_shape
     code = np.zeros(math.prod(shape), dtype=np.uint8)  # of the corner before each voxel of the box
     position = voxels.in_box()
@@ -194,8 +215,52 @@ def find_surface(voxels: Voxels, *, spacing_mm: Sequence[float]) -> Surface:
     # box index 1 is the mask's first voxel, and a corner lies half a voxel before its voxel
     index = np.stack(np.unravel_index(element, shape), axis=1) + (voxels.lower - 1)
     position_mm = np.asarray((index - 0.5) * np.asarray(spacing_mm), dtype=np.float64)
-    tree = cKDTree(position_mm, leafsize=32, balanced_tree=False, compact_nodes=False)
-    return Surface(position_mm, element_areas_mm2(spacing_mm)[code[element]], tree)
+    corners = tuple(n + 1 for n in voxels.shape)
+    # bit b was set by the voxel from which CORNERS[b] leads to this element
+    step = np.array([np.ravel_multi_index(after, shape) for after in CORNERS])
+    inside = element - step[_LOWEST_BIT[code[element]]]
+    return Surface(
+        position_mm,
+        element_areas_mm2(spacing_mm)[code[element]],
+        np.asarray(np.ravel_multi_index(tuple(index.T), corners), dtype=np.int64),
+        np.searchsorted(position, inside).astype(np.int64),
+        _tree(position_mm),
+    )
+
+
+_LOWEST_BIT = np.array([(code & -code).bit_length() - 1 for code in range(256)])
+
+
+def _tree(position_mm: NDArray[np.float64]) -> cKDTree | None:
+    if not len(position_mm):
+        return None
+    return cKDTree(position_mm, leafsize=32, balanced_tree=False, compact_nodes=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Nearest:
+    """The nearest element of another surface, from every element of one.
+
+    Parameters
+    ----------
+    distance_mm : (n,)
+    element : (n,) row in the other surface
+    """
+
+    distance_mm: NDArray[np.float64]
+    element: NDArray[np.int64]
+
+
+def nearest(surface: Surface, other: Surface) -> Nearest:
+    """Find the nearest element of `other`, which is not empty, from every element of `surface`."""
+    if other.tree is None:
+        raise InputError("no distance to a surface without elements; check with len() first")
+    # elements at one corner are at no distance; only the rest is looked for in the tree
+    element = np.searchsorted(other.corner[:-1], surface.corner).astype(np.int64)
+    apart = np.flatnonzero(other.corner[element] != surface.corner)
+    distance_mm = np.zeros(len(surface))
+    distance_mm[apart], element[apart] = other.tree.query(surface.position_mm[apart])
+    return Nearest(distance_mm, element)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -212,6 +277,19 @@ class SurfaceDistances:
     forward_mm2: NDArray[np.float64]
     backward_mm: NDArray[np.float64]
     backward_mm2: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls,
+        forward: tuple[NDArray[np.float64], NDArray[np.float64]],
+        backward: tuple[NDArray[np.float64], NDArray[np.float64]],
+    ) -> SurfaceDistances:
+        """Sort distances (mm) and the areas (mm2) that they stand for, either way."""
+        sides = []
+        for distance_mm, area_mm2 in (forward, backward):
+            order = np.argsort(distance_mm, kind="stable")
+            sides += [distance_mm[order], area_mm2[order]]
+        return cls(*sides)
 
     @property
     def hd_mm(self) -> float:
@@ -262,19 +340,74 @@ class SurfaceDistances:
         return float((forward.sum() + backward.sum()) / total)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SurfacePair:
+    """Two surfaces that are both not empty, each element's nearest found once.
+
+    Parameters
+    ----------
+    reference, candidate : surfaces of masks on one grid
+    there, back : from the reference's elements to the candidate's, and the other way
+    """
+
+    reference: Surface
+    candidate: Surface
+    there: Nearest
+    back: Nearest
+
+    @classmethod
+    def of(cls, reference: Surface, candidate: Surface) -> SurfacePair:
+        """Find the nearest elements both ways."""
+        return cls(
+            reference, candidate, nearest(reference, candidate), nearest(candidate, reference)
+        )
+
+    def whole(self) -> SurfaceDistances:
+        """Return the distances between the two surfaces."""
+        return SurfaceDistances.of(
+            (self.there.distance_mm, self.reference.area_mm2),
+            (self.back.distance_mm, self.candidate.area_mm2),
+        )
+
+    def part(
+        self, reference_rows: NDArray[np.intp], candidate_rows: NDArray[np.intp]
+    ) -> SurfaceDistances:
+        """Return the distances between some elements of either alone, rows ascending."""
+        here, over = reference_rows, candidate_rows
+        return SurfaceDistances.of(
+            (
+                _within(self.reference, here, self.candidate, over, self.there),
+                self.reference.area_mm2[here],
+            ),
+            (
+                _within(self.candidate, over, self.reference, here, self.back),
+                self.candidate.area_mm2[over],
+            ),
+        )
+
+
+def _within(
+    surface: Surface,
+    rows: NDArray[np.intp],
+    other: Surface,
+    other_rows: NDArray[np.intp],
+    known: Nearest,
+) -> NDArray[np.float64]:
+    """Return distances to some elements of the other: the nearest of all may be one of them."""
+    distance_mm, element = known.distance_mm[rows], known.element[rows]
+    place = np.searchsorted(other_rows[:-1], element)
+    astray = np.flatnonzero(other_rows[place] != element)
+    if astray.size:
+        again = nearest(surface.subset(rows[astray]), other.subset(other_rows))
+        distance_mm[astray] = again.distance_mm
+    return distance_mm
+
+
 def distances_between(reference: Surface, candidate: Surface) -> SurfaceDistances | None:
     """Return the distances both ways; None where either surface is empty."""
-    if reference.tree is None or candidate.tree is None:
+    if not len(reference) or not len(candidate):
         return None
-    forward = _to_nearest(reference, candidate.tree)
-    backward = _to_nearest(candidate, reference.tree)
-    return SurfaceDistances(*forward, *backward)
-
-
-def _to_nearest(surface: Surface, tree: cKDTree) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    distance_mm = np.asarray(tree.query(surface.position_mm)[0], dtype=np.float64)
-    order = np.argsort(distance_mm, kind="stable")
-    return distance_mm[order], surface.area_mm2[order]
+    return SurfacePair.of(reference, candidate).whole()
 
 
 def _percentile_mm(

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from boneviz.case import Case, Prediction, Reader
-from boneviz.scoretable import Scores, Status
+from boneviz.content import Content
+from boneviz.scorerow import Scores, Status
 from boneviz.volume import Grid, Volume
 
 SPACING_MM = (2.0, 3.0, 5.0)
@@ -77,6 +78,9 @@ def prediction_of(
     return Prediction(patient_id, session, reader, 0, volume, "0" * 64, frozenset(trained_on))
 
 
+CONTENT = Content(suv_max=8.0, suv_mean=4.0, suv_peak=6.0, tlg_ml=4.0, hu_mean=300.0)
+
+
 def scores_of(
     reference: Reader, candidate: Reader, *, patient_id: str = "017", **changes: object
 ) -> Scores:
@@ -103,6 +107,10 @@ def scores_of(
         "extra_lesions": 1,
         "fpv_ml": 0.5,
         "fnv_ml": 0.0,
+        "surface": "grid",
+        "reference_content": CONTENT,
+        "candidate_content": CONTENT,
+        "matches": (),
     }
     values |= {"status": status, **changes}
     return Scores(patient_id=patient_id, reference=reference, candidate=candidate, **values)  # type: ignore[arg-type]

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from boneviz.case import Reader
 from boneviz.compare import HIGHER_IS_BETTER, CrossEvaluation, cross_evaluate, higher_is_better
 from boneviz.errors import InputError, LeakageError
-from boneviz.score import Scores, score_case
+from boneviz.score import score_case
+from boneviz.scorerow import Scores
 
 
 def test_cell_by_hand() -> None:

@@ -13,7 +13,7 @@ from itables.javascript import JavascriptFunction
 from itables.widget import ITable
 
 from boneviz.compare import CrossEvaluation, higher_is_better
-from boneviz.score import Scores
+from boneviz.scorerow import Scores
 from boneviz.show.surfaces import plain
 
 __all__ = ["METRICS", "MatrixView", "PatientTable", "matrix_figure", "patient_table"]

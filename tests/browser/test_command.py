@@ -55,7 +55,7 @@ def test_the_printed_address_opens_the_explorer(browser: Browser, tmp_path: Path
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         page.goto(printed_address(log, server))
-        # JupyterLab drops a cell that is run while its kernel still starts, so wait as a reader does
+        # JupyterLab drops a cell that is run while its kernel still starts
         page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
         page.locator(".jp-Notebook .jp-CodeCell").first.click(timeout=60_000)
         page.keyboard.press("Shift+Enter")

@@ -10,7 +10,8 @@ from small import EXPERT_A, EXPERT_B, MODEL_A, case_on
 
 from boneviz.case import Prediction
 from boneviz.compare import cross_evaluate
-from boneviz.score import Scores, score_case
+from boneviz.score import score_case
+from boneviz.scorerow import Scores
 from boneviz.show.tables import PatientTable, matrix_figure, patient_table
 from boneviz.volume import Grid, Volume
 

@@ -1,0 +1,400 @@
+"""Where two readers disagree: each connected part that one or both outline, and what kind it is.
+
+A part is a rim drawn wider, a reach into other tissue, or a lesion that the other did not see.
+Volumes are exact to the voxel; distances run between voxel centres, in mm.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from boneviz.case import Case, Prediction
+from boneviz.content import Uptake, content_of, uptake_at
+from boneviz.errors import GridError, InputError
+from boneviz.metrics import Lesions, Voxels, find_lesions
+from boneviz.outlines import outlines_of
+from boneviz.surface import require_orthogonal
+from boneviz.version import __version__
+from boneviz.volume import Grid
+
+__all__ = ["Kind", "Region", "Tissue", "bone_mask", "regions", "regions_table"]
+
+Kind = Literal["shared", "extra lesion", "boundary", "extension"]
+Tissue = Literal["soft tissue", "bone", ""]
+Point = tuple[float, float, float]
+
+BONE_HU = 150.0  # cortex, and all but osteoporotic trabeculae
+METAL_HU = 2500.0
+SPECK_ML = 0.5  # calcified vessels, noise
+AIR_HU = -300.0
+SHEET_MM = 7.0  # what lies in air and is thinner is no limb: the table, a blanket
+MARROW_MM2 = 2500.0  # widest section of marrow that bone is taken to enclose
+BONE_SEARCH_MM = 50.0
+FLAT = {
+    "centroid_mm": ("centroid_x_mm", "centroid_y_mm", "centroid_z_mm"),
+    "box_mm": ("low_x_mm", "low_y_mm", "low_z_mm", "high_x_mm", "high_y_mm", "high_z_mm"),
+}
+IN_SLICE = np.zeros((3, 3, 3), dtype=bool)  # the four neighbours within a slice
+IN_SLICE[1, 1, :] = IN_SLICE[1, :, 1] = True
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A connected part of what only the reference, only the candidate, or both outline.
+
+    Parts are 26-connected, and so is touching. Every voxel that either outlines lies in one
+    region, and in one only.
+
+    Parameters
+    ----------
+    number : from 1 in the order of `regions`
+    patient_id, session : the case
+    reference, candidate : names of the two readers compared
+    readers : names of those who outline this part, one or both, the reference first
+    kind : ``shared``, both outline it; ``extra lesion``, it touches nothing of the other's;
+        ``boundary``, it touches, and no voxel lies further than `rim_mm` from the other's
+        outline; ``extension``, it touches and reaches further
+    tissue : of an extension, where most of what lies beyond the rim is, ``bone`` or ``soft
+        tissue`` (which has the half as well); empty for every other kind
+    n_voxels, volume_ml : its size
+    beyond_rim_ml : what of it lies further than `rim_mm` from the other's outline; all of it
+        where the other outlines nothing
+    reach_mm : its furthest voxel's distance to the nearest voxel of the other's outline; 0 for
+        ``shared``, NaN where the other outlines nothing
+    suv_max, suv_mean : SUVbw, NaN where a voxel lies outside the PET's field of view
+    hu_mean : HU
+    centroid_mm : mean of its voxel centres, RAS+ mm
+    box_mm : low and high corner, RAS+ mm, of the box around the outer faces of its voxels; on an
+        oblique grid around the corners of the box along the grid's own axes
+    bone_share : share of its voxels that lie in bone as `bone_mask` finds it, 0 to 1
+    distance_to_bone_mm : from its nearest voxel to the nearest voxel of bone, 0 where one lies in
+        bone, NaN where there is no bone within 50 mm
+    rim_mm : thickness up to which a rim is a matter of the boundary, as used
+    threshold : probability from which a voxel counts as a model's outline
+    held_out : whether no model among the two had learned from this patient
+    version : of boneviz
+    """
+
+    number: int
+    patient_id: str
+    session: str
+    reference: str
+    candidate: str
+    readers: tuple[str, ...]
+    kind: Kind
+    tissue: Tissue
+    n_voxels: int
+    volume_ml: float
+    beyond_rim_ml: float
+    reach_mm: float
+    suv_max: float
+    suv_mean: float
+    hu_mean: float
+    centroid_mm: Point
+    box_mm: tuple[Point, Point]
+    bone_share: float
+    distance_to_bone_mm: float
+    rim_mm: float
+    threshold: float
+    held_out: bool
+    version: str
+
+    def as_row(self) -> dict[str, Any]:
+        """Return one flat row of a tidy table, units in the names."""
+        row: dict[str, Any] = {}
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if name in FLAT:
+                row |= zip(FLAT[name], np.ravel(value).tolist(), strict=True)
+            else:
+                row[name] = " + ".join(value) if name == "readers" else value
+        return row
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Outlined:
+    """All voxels that either reader outlines, and what is known of each; arrays of (n,).
+
+    index : (n, 3), of the voxels
+    held_by : 1 the reference alone, 2 the candidate alone, 3 both
+    alone : whether its part of the image touches nothing of the other reader's
+    away_mm : to the other reader's nearest voxel, 0 where both outline it, inf where nothing is
+    to_bone_mm : to the nearest voxel of bone, inf where none is within the search
+    """
+
+    voxels: Voxels
+    index: NDArray[np.int64]
+    held_by: NDArray[np.uint8]
+    alone: NDArray[np.bool_]
+    away_mm: NDArray[np.float64]
+    to_bone_mm: NDArray[np.float64]
+    uptake: Uptake
+
+
+def regions(
+    case: Case,
+    reference: str,
+    candidate: str,
+    predictions: Sequence[Prediction] = (),
+    *,
+    rim_mm: float = 5.0,
+    threshold: float = 0.5,
+) -> tuple[Region, ...]:
+    """Split what two readers outline into connected parts, and say of each what kind it is.
+
+    `boneviz.score` counts a whole lesion as missed or extra where it shares no voxel with the
+    other outline. Here an outline that only abuts the other's is no extra lesion: it is its
+    boundary, or an extension. A part that is a rim and also reaches further is one extension, and
+    `beyond_rim_ml` says how much of it is more than rim.
+
+    Parameters
+    ----------
+    reference, candidate : names of two readers of the case, experts or models
+    predictions : the models' readings, on the CT's grid
+    rim_mm : a part that lies this close to the other's outline is a matter of the boundary. The
+        limit used is at least the largest side of a voxel, the thinnest rim that the grid can
+        show all around
+    threshold : probability from which a voxel counts as a model's outline
+
+    Returns
+    -------
+    tuple of Region
+        What only one of them outlines, largest first, then what both do, largest first; of two of
+        one size the one further left, back, down first. Empty where neither outlines anything.
+
+    Raises
+    ------
+    InputError
+        A name that no reader has, one name twice, a rim that is not above 0 mm, or readings that
+        `outlines_of` refuses.
+    GridError
+        A reading is not on the CT's grid, or the grid is sheared.
+    """
+    who = f"patient {case.case_id}"
+    if not (math.isfinite(rim_mm) and rim_mm > 0):
+        raise InputError(f"{who}: a rim of {rim_mm} mm; expected a number above 0")
+    masks = {r.name: m for r, m in outlines_of(case, predictions, threshold=threshold).items()}
+    for name in (reference, candidate):
+        if name not in masks:
+            near = get_close_matches(name, masks, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise InputError(f"{who}: no reader {name!r}; expected one of {', '.join(masks)}{hint}")
+    if reference == candidate:
+        others = ", ".join(name for name in masks if name != reference)
+        raise InputError(f"{who}: {reference} against {reference}; expected another: {others}")
+    grid = case.ct.grid
+    try:
+        require_orthogonal(grid)
+    except GridError as error:
+        raise GridError(f"{who}: {error}") from error
+
+    learned = {p.reader.name for p in predictions if not p.held_out}
+    common = {
+        "patient_id": case.patient_id,
+        "session": case.session,
+        "reference": reference,
+        "candidate": candidate,
+        "rim_mm": max(float(rim_mm), *grid.spacing_mm),
+        "threshold": threshold,
+        "held_out": learned.isdisjoint((reference, candidate)),
+        "version": __version__,
+    }
+    outlined = _look(case, Voxels.of(masks[reference].array), Voxels.of(masks[candidate].array))
+    found: list[Region] = []
+    for held_by, readers in ((1, (reference,)), (2, (candidate,)), (3, (reference, candidate))):
+        rows = np.flatnonzero(outlined.held_by == held_by)
+        part = Voxels.at(outlined.voxels.position[rows], grid.shape)
+        found += [
+            _region(outlined, rows[within], grid, readers=readers, common=common)
+            for within in _rows_of(find_lesions(part))
+        ]
+    found.sort(key=_rank)
+    return tuple(replace(region, number=n) for n, region in enumerate(found, start=1))
+
+
+def regions_table(regions: Iterable[Region]) -> pd.DataFrame:
+    """Return one row per region, with the columns of `Region.as_row`; none for no regions."""
+    columns = [column for name in Region.__slots__ for column in FLAT.get(name, (name,))]
+    return pd.DataFrame([region.as_row() for region in regions], columns=columns)
+
+
+def bone_mask(hu: NDArray[Any], *, spacing_mm: Sequence[float]) -> NDArray[np.bool_]:
+    """Find bone with its marrow in a CT, (X, Y, Z) HU.
+
+    Bone is what measures 150 to 2500 HU in 26-connected pieces of 0.5 mL or more, and what such
+    bone encloses within a slice, in any of the three directions, if that section is at most
+    25 cm2: marrow, fatty or inflamed, behind a cortex that is whole in one direction at least.
+    From 2500 HU on it is metal, and is not bone. A piece most of which lies in a sheet thinner
+    than 7 mm (or 3 voxels) with air about it is the scanner's table.
+
+    This is a rule for saying how far off bone is, not a segmentation of it. Contrast medium above
+    150 HU passes for bone, as do the blurred edge of an implant, and a joint space or the spinal
+    canal where bone closes a ring around it. Marrow behind a gap in the cortex that is open in
+    all three directions does not, nor does osteoporotic bone at the edge of the array.
+    """
+    voxel_mm3 = math.prod(spacing_mm)
+    label, _ = ndimage.label((hu >= BONE_HU) & (hu < METAL_HU), np.ones((3, 3, 3)))
+    cube = tuple(max(3, 2 * int(SHEET_MM / 2 / step) + 1) for step in spacing_mm)
+    body = ndimage.grey_opening((hu > AIR_HU).astype(np.uint8), size=cube, mode="nearest")
+    size = np.bincount(label.ravel())
+    in_body = np.bincount(label.ravel(), weights=body.ravel())
+    piece = (size * voxel_mm3 >= 1000 * SPECK_ML) & (in_body > size / 2)
+    piece[0] = False
+    hard = piece[label]
+    bone = hard.copy()
+    for axis, thickness_mm in enumerate(spacing_mm):
+        slices = np.moveaxis(hard, axis, 0)
+        holes = _holes(slices, at_most=MARROW_MM2 * thickness_mm / voxel_mm3)
+        bone |= np.moveaxis(holes, 0, axis)
+    return np.asarray(bone & (hu < METAL_HU))
+
+
+def _holes(slices: NDArray[np.bool_], *, at_most: float) -> NDArray[np.bool_]:
+    """Return what is enclosed in each of (n, a, b) slices, in pieces of so many pixels at most."""
+    # the margin joins all that is open in a slice, and its corner tells which that is
+    space = np.pad(~slices, ((0, 0), (1, 1), (1, 1)), constant_values=True)
+    label, _ = ndimage.label(space, IN_SLICE)
+    hole = np.bincount(label.ravel()) <= at_most
+    hole[0] = False
+    hole[label[:, 0, 0]] = False
+    return np.asarray(hole[label][:, 1:-1, 1:-1])
+
+
+def _look(case: Case, reference: Voxels, candidate: Voxels) -> _Outlined:
+    grid = case.ct.grid
+    union = Voxels.union([reference, candidate])
+    index = union.index
+    place_mm = index * np.array(grid.spacing_mm)  # along the grid's own axes
+    in_reference = np.isin(union.position, reference.position, assume_unique=True)
+    in_candidate = np.isin(union.position, candidate.position, assume_unique=True)
+    held_by = (in_reference + 2 * in_candidate).astype(np.uint8)
+
+    away_mm = np.zeros(len(union))
+    for mine, other in ((1, in_candidate), (2, in_reference)):
+        away_mm[held_by == mine] = _distance_mm(place_mm[held_by == mine], place_mm[other])
+
+    # a part touches the other's outline where the lesion that both make up holds any of it
+    alone = np.zeros(len(union), dtype=bool)
+    to_bone_mm = np.full(len(union), math.inf)
+    for rows in _rows_of(find_lesions(union)):
+        alone[rows] = np.bitwise_or.reduce(held_by[rows]) < 3
+        to_bone_mm[rows] = _to_bone_mm(case, index[rows])
+    return _Outlined(union, index, held_by, alone, away_mm, to_bone_mm, uptake_at(case, union))
+
+
+def _to_bone_mm(case: Case, index: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the distance of a lesion's voxels to bone, searched in a box around the lesion."""
+    spacing = np.array(case.ct.grid.spacing_mm)
+    margin = np.ceil(BONE_SEARCH_MM / spacing).astype(np.int64)
+    low = np.maximum(index.min(axis=0) - margin, 0)
+    high = np.minimum(index.max(axis=0) + margin + 1, case.ct.grid.shape)
+    hu = case.ct.array[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+    bone = bone_mask(hu, spacing_mm=case.ct.grid.spacing_mm)
+    here = index - low
+    outside = ~bone[tuple(here.T)]
+    # seen from outside, the nearest voxel of bone is one at its surface
+    surface = np.argwhere(bone & ~ndimage.binary_erosion(bone))
+    distance_mm = np.zeros(len(index))
+    distance_mm[outside] = _distance_mm(
+        here[outside] * spacing, surface * spacing, within_mm=BONE_SEARCH_MM
+    )
+    return distance_mm
+
+
+def _distance_mm(
+    place_mm: NDArray[np.float64], other_mm: NDArray[np.float64], *, within_mm: float = math.inf
+) -> NDArray[np.float64]:
+    """Return the distance of each of (n, 3) points to the nearest of (m, 3), inf beyond a limit."""
+    if not len(place_mm) or not len(other_mm):
+        return np.full(len(place_mm), math.inf)
+    tree = cKDTree(other_mm, leafsize=32, balanced_tree=False, compact_nodes=False)
+    distance = tree.query(place_mm, distance_upper_bound=_at_most(within_mm))[0]
+    return np.asarray(distance, dtype=np.float64)
+
+
+def _region(
+    outlined: _Outlined,
+    rows: NDArray[np.intp],
+    grid: Grid,
+    *,
+    readers: tuple[str, ...],
+    common: dict[str, Any],
+) -> Region:
+    """Sum up the voxels in `rows`, all of one part; its number is given later."""
+    away_mm, to_bone_mm = outlined.away_mm[rows], outlined.to_bone_mm[rows]
+    in_bone = to_bone_mm == 0
+    beyond = away_mm > _at_most(common["rim_mm"])
+    kind: Kind = "boundary"
+    tissue: Tissue = ""
+    if len(readers) == 2:
+        kind = "shared"
+    elif outlined.alone[rows[0]]:
+        kind = "extra lesion"
+    elif beyond.any():
+        kind = "extension"
+        tissue = "bone" if 2 * in_bone[beyond].sum() > beyond.sum() else "soft tissue"
+    voxel_ml = grid.voxel_volume_ml
+    content = content_of(outlined.uptake, rows, voxel_ml=voxel_ml)
+    index = outlined.index[rows]
+    return Region(
+        number=0,
+        readers=readers,
+        kind=kind,
+        tissue=tissue,
+        n_voxels=len(rows),
+        volume_ml=len(rows) * voxel_ml,
+        beyond_rim_ml=int(beyond.sum()) * voxel_ml,
+        reach_mm=_finite(away_mm.max()),
+        suv_max=content.suv_max,
+        suv_mean=content.suv_mean,
+        hu_mean=content.hu_mean,
+        centroid_mm=_point(grid.to_mm(index.mean(axis=0))),
+        box_mm=_box_mm(grid, index),
+        bone_share=float(in_bone.mean()),
+        distance_to_bone_mm=_finite(to_bone_mm.min()),
+        **common,
+    )
+
+
+def _box_mm(grid: Grid, index: NDArray[np.int64]) -> tuple[Point, Point]:
+    ends = np.stack([index.min(axis=0) - 0.5, index.max(axis=0) + 0.5])
+    corners = grid.to_mm(np.array(np.meshgrid(*ends.T)).reshape(3, 8).T)
+    return _point(corners.min(axis=0)), _point(corners.max(axis=0))
+
+
+def _rank(region: Region) -> tuple[bool, int, tuple[float, ...]]:
+    # rounded, so that two grids for one patient do not differ by the last digit
+    place = tuple(round(value, 3) for value in region.centroid_mm)
+    return region.kind == "shared", -region.n_voxels, place
+
+
+def _rows_of(lesions: Lesions) -> list[NDArray[np.intp]]:
+    """Return the voxels of each lesion, as ascending rows."""
+    if not len(lesions):
+        return []
+    order = np.argsort(lesions.label, kind="stable")
+    return np.split(order, np.cumsum(lesions.size)[:-1])
+
+
+def _at_most(limit_mm: float) -> float:
+    """Return a limit that distances equal to it stay within, whatever rounding says."""
+    return limit_mm * (1 + 1e-9) + 1e-9
+
+
+def _finite(value_mm: float) -> float:
+    return float(value_mm) if math.isfinite(value_mm) else math.nan
+
+
+def _point(position_mm: NDArray[np.float64]) -> Point:
+    x, y, z = position_mm.tolist()
+    return x, y, z

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from boneviz.errors import CohortError, InputError, LeakageError
 from boneviz.volume import Volume
@@ -92,6 +92,24 @@ class CaseRef:
                     "that does not start with a dot; rename it"
                 )
         object.__setattr__(self, "masks", MappingProxyType(dict(self.masks)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # a read-only mapping cannot be pickled, and references travel between processes
+        return type(self), (self.patient_id, self.session, self.ct, self.pet, dict(self.masks))
+
+    @property
+    def case_id(self) -> str:
+        """Patient id, with the session where there is one."""
+        return f"{self.patient_id}_{self.session}" if self.session else self.patient_id
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A case that could not be used, and why."""
+
+    patient_id: str
+    session: str
+    error: str
 
     @property
     def case_id(self) -> str:

@@ -7,13 +7,19 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from boneviz.cohort import Cohort
 from boneviz.errors import BonevizError, InputError
 from boneviz.samples import DEMONSTRATION
 from boneviz.version import __version__
 
+if TYPE_CHECKING:
+    from boneviz.scoretable import CohortScores
+
 __all__ = ["main"]
+
+PARTLY = 3  # the exit status where all was done but for some cases
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -104,11 +110,59 @@ def _parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--modality", default="fused", help="input the models must have learned from")
 
-    made = command("score", _score, "Score every pair of readers of every case.", read)
-    made.add_argument("--out", type=Path, required=True, help="a .parquet or .csv file")
+    made = command(
+        "score",
+        _score,
+        "Score every pair of readers of every case. A second run scores only what is missing or "
+        "has changed.",
+        read,
+    )
+    made.add_argument(
+        "--out", type=Path, required=True, help="a .parquet file (and a .csv beside it), or a .csv"
+    )
+    made.add_argument(
+        "--lesions", type=Path, help="a .parquet or .csv file with a row per matched lesion"
+    )
+    made.add_argument(
+        "--threshold", type=float, default=0.5, help="of models' probabilities (default 0.5)"
+    )
+    made.add_argument(
+        "--tolerance",
+        type=float,
+        action="append",
+        metavar="MM",
+        help="of surface Dice; may be repeated (default 1 and 2)",
+    )
+    made.add_argument(
+        "--mesh",
+        action="store_true",
+        help="distances between triangle meshes, for tolerances below two voxels; slower",
+    )
+    made.add_argument("--workers", type=int, help="processes (default: one per core)")
+    made.add_argument(
+        "--keep-going",
+        action="store_true",
+        help=f"leave out cases that cannot be scored, say so in the table, and exit with {PARTLY}",
+    )
+
+    made = command(
+        "regions", _regions, "List where two readers of a patient agree and differ, and how.", read
+    )
+    made.add_argument("--patient", required=True, metavar="ID", help="patient, or ID_SESSION")
+    made.add_argument("--reference", metavar="NAME", help="a reader (default: the first expert)")
+    made.add_argument("--candidate", metavar="NAME", help="a reader (default: the second expert)")
+    made.add_argument(
+        "--rim",
+        type=float,
+        default=5.0,
+        metavar="MM",
+        help="how thick a difference is still a matter of the boundary (default 5)",
+    )
+    made.add_argument("--out", type=Path, help="a .parquet or .csv file (default: print)")
 
     made = command("compare", _compare, "Print the cross-evaluation of models and experts.", read)
     made.add_argument("--metric", default="dice", help="a column of the scores (default dice)")
+    made.add_argument("--scores", type=Path, help="a table of `boneviz score`, instead of scoring")
 
     made = command("report", _report, "Write one self-contained HTML page.", read)
     made.add_argument("--out", type=Path, required=True, help="the .html file")
@@ -224,24 +278,77 @@ def _predict(options: argparse.Namespace) -> None:
         print(DEMONSTRATION)
 
 
-def _score(options: argparse.Namespace) -> None:
-    from boneviz.readings import score_cohort
-    from boneviz.scoretable import require_suffix, write_scores
+def _score(options: argparse.Namespace) -> int:
+    from boneviz.score import ScoreSettings
+    from boneviz.scorecohort import score_cohort
+    from boneviz.scoretable import lesions_table, require_suffix, write_table
 
-    require_suffix(options.out)
-    cohort = Cohort.open(options.cohort)
-    scores = score_cohort(cohort, predictions=options.predictions, progress=not options.quiet)
-    write_scores(scores, options.out)
+    for path in (options.out, options.lesions):
+        if path is not None:
+            require_suffix(path)
+    cohort = Cohort.open(options.cohort, incomplete="set aside" if options.keep_going else "refuse")
+    scores = score_cohort(
+        cohort,
+        predictions=options.predictions,
+        settings=ScoreSettings(
+            threshold=options.threshold,
+            tolerance_mm=tuple(options.tolerance or (1.0, 2.0)),
+            surface="mesh" if options.mesh else "grid",
+        ),
+        out=options.out,
+        workers=options.workers,
+        keep_going=options.keep_going,
+        progress=not options.quiet,
+    )
     print(f"{len(scores)} rows in {options.out}")
-    _say_demonstration(cohort, options.predictions)
+    if options.lesions is not None:
+        lesions = lesions_table(scores)
+        write_table(lesions, options.lesions)
+        print(f"{len(lesions)} matched lesions in {options.lesions}")
+    _say_demonstration(cohort, scores)
+    for failure in scores.failures:
+        print(f"boneviz: not scored: {failure.error}", file=sys.stderr)
+    return PARTLY if scores.failures else 0
+
+
+def _regions(options: argparse.Namespace) -> None:
+    from boneviz.readings import read_readings
+    from boneviz.regions import regions, regions_table
+    from boneviz.scoretable import require_suffix, write_table
+
+    if options.out is not None:
+        require_suffix(options.out)
+    cohort = Cohort.open(options.cohort)
+    readings = read_readings(cohort, cohort[options.patient], predictions=options.predictions)
+    names = [reader.name for reader in readings.readers]
+    if len(names) < 2:
+        raise InputError(
+            f"patient {options.patient}: readers found: {', '.join(names) or 'none'}; "
+            "expected at least two to compare"
+        )
+    reference = options.reference or next(n for n in names if n != options.candidate)
+    candidate = options.candidate or next(n for n in names if n != reference)
+    found = regions(readings.case, reference, candidate, readings.predictions, rim_mm=options.rim)
+    table = regions_table(found)
+    if options.out is not None:
+        write_table(table, options.out)
+        print(f"{len(table)} regions in {options.out}")
+        return
+    print(f"{options.patient}: {reference} and {candidate}, {len(table)} regions\n")
+    if not table.empty:
+        print(table.to_string(index=False))
 
 
 def _compare(options: argparse.Namespace) -> None:
     from boneviz.compare import cross_evaluate
-    from boneviz.readings import score_cohort
+    from boneviz.scorecohort import score_cohort
+    from boneviz.scoretable import read_scores
 
     cohort = Cohort.open(options.cohort)
-    scores = score_cohort(cohort, predictions=options.predictions, progress=not options.quiet)
+    if options.scores is None:
+        scores = score_cohort(cohort, predictions=options.predictions, progress=not options.quiet)
+    else:
+        scores = read_scores(options.scores)
     evaluation = cross_evaluate(scores, metric=options.metric)
     print(f"{options.metric}, candidates down, reference across, mean ± SD over patients\n")
     print(evaluation.to_table().to_string())
@@ -255,14 +362,11 @@ def _compare(options: argparse.Namespace) -> None:
     )
     print(f"\nby patient, candidate / reference\n{by_patient.round(3).to_string()}")
     print(f"\n{evaluation.words}")
-    _say_demonstration(cohort, options.predictions)
+    _say_demonstration(cohort, scores)
 
 
-def _say_demonstration(cohort: Cohort, predictions: Path | None) -> None:
-    from boneviz.nifti import read_predictions
-
-    first = read_predictions(cohort, cohort.cases[0], folder=predictions)
-    if not cohort.synthetic and any(prediction.demonstration for prediction in first):
+def _say_demonstration(cohort: Cohort, scores: CohortScores) -> None:
+    if not cohort.synthetic and any(row.demonstration for row in scores):
         print(f"\n{DEMONSTRATION}")
 
 

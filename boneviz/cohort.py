@@ -18,12 +18,12 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import pandas as pd
 import tomli_w
 
-from boneviz.case import Case, CaseRef, Prediction, Reader
+from boneviz.case import Case, CaseRef, Failure, Prediction, Reader
 from boneviz.errors import BonevizError, CohortError
 from boneviz.files import write_whole
 from boneviz.folds import Folds
@@ -46,6 +46,7 @@ class Cohort:
     licence, provenance : free text, shown with the data
     synthetic : whether the patients are phantoms
     id : tells this cohort's patient ids from those of another; empty where nobody gave one
+    failures : cases of the folder that lack a file, where it was opened all the same
     """
 
     name: str
@@ -56,6 +57,7 @@ class Cohort:
     provenance: str = ""
     synthetic: bool = False
     id: str = ""
+    failures: tuple[Failure, ...] = ()
 
     def __post_init__(self) -> None:
         for what in ("name", "licence", "provenance", "id"):
@@ -116,19 +118,26 @@ class Cohort:
         return replace(self, cases=tuple(self[case_id] for case_id in case_ids))
 
     @classmethod
-    def open(cls, folder: str | Path) -> Self:
+    def open(
+        cls, folder: str | Path, *, incomplete: Literal["refuse", "set aside"] = "refuse"
+    ) -> Self:
         """Open a cohort folder, or a folder with one patient's CT, PET and masks.
+
+        Parameters
+        ----------
+        incomplete : what becomes of a patient who lacks CT, PET or an expert's mask. Set aside,
+            such a patient is in `failures` instead of `cases`.
 
         Raises
         ------
         CohortError
-            The folder is missing or empty, a patient lacks CT, PET or an expert's mask.
+            The folder is missing or empty, or a patient is refused.
         """
         root = Path(folder)
         if not root.is_dir():
             raise CohortError(f"{root}: no such folder; give the folder that holds cohort.toml")
         if (root / "cohort.toml").is_file():
-            return cls._open_cohort(root)
+            return cls._open_cohort(root, incomplete)
         return cls._open_patient(root)
 
     @classmethod
@@ -200,7 +209,7 @@ class Cohort:
         write_whole(self.root / "cohort.toml", tomli_w.dumps(content).encode())
 
     @classmethod
-    def _open_cohort(cls, root: Path) -> Self:
+    def _open_cohort(cls, root: Path, incomplete: Literal["refuse", "set aside"]) -> Self:
         path = root / "cohort.toml"
         try:
             content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -219,21 +228,30 @@ class Cohort:
         experts = tuple(reader for reader in readers if reader.kind == "expert")
         found = sorted({*root.glob("*/ct.nii*"), *root.glob("*/*/ct.nii*")})
         # folders with a dot are being written
-        folders = [ct.parent for ct in found if not _hidden(ct, root)]
+        with_ct = [ct.parent for ct in found if not _hidden(ct, root)]
         pets = [*root.glob("*/pet.nii*"), *root.glob("*/*/pet.nii*")]
         pets = [pet for pet in pets if not _hidden(pet, root)]
-        half = [pet.parent for pet in pets if pet.parent not in folders]
-        if half:
-            raise CohortError(f"{half[0]}: PET without CT: expected ct.nii.gz beside pet.nii.gz")
+        folders = sorted({*with_ct, *(pet.parent for pet in pets)})
         if not folders:
             raise CohortError(f"{root}: no patient folder with ct.nii.gz and pet.nii.gz")
-        cases = []
+        cases: list[CaseRef] = []
+        failures: list[Failure] = []
         for folder in folders:
             inside = folder.relative_to(root).parts
             session = inside[1] if len(inside) == 2 else ""
-            files = {stem: _nifti(folder, stem, inside[0]) for stem in ("ct", "pet")}
-            masks = {expert: _nifti(folder, expert.key, inside[0]) for expert in experts}
-            cases.append(CaseRef(inside[0], session, files["ct"], files["pet"], masks))
+            try:
+                if folder not in with_ct:
+                    raise CohortError(
+                        f"patient {inside[0]}: PET without CT in {folder}: "
+                        "expected ct.nii.gz beside pet.nii.gz"
+                    )
+                files = {stem: _nifti(folder, stem, inside[0]) for stem in ("ct", "pet")}
+                masks = {expert: _nifti(folder, expert.key, inside[0]) for expert in experts}
+                cases.append(CaseRef(inside[0], session, files["ct"], files["pet"], masks))
+            except CohortError as error:
+                if incomplete == "refuse":
+                    raise
+                failures.append(Failure(inside[0], session, str(error)))
         return cls(
             name=str(content.get("name", root.name)),
             root=root,
@@ -243,6 +261,7 @@ class Cohort:
             provenance=str(content.get("provenance", "")),
             synthetic=bool(content.get("synthetic", False)),
             id=str(content.get("id", "")),
+            failures=tuple(failures),
         )
 
     @classmethod

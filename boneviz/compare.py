@@ -17,19 +17,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from boneviz.case import Reader
+from boneviz.case import Failure, Reader
 from boneviz.errors import InputError, LeakageError
 from boneviz.interaction import Interaction, interaction_of
-from boneviz.scorerow import Scores
+from boneviz.scorerow import Scores, SurfaceKind
+from boneviz.scoretable import CohortScores
 
 __all__ = ["HIGHER_IS_BETTER", "Cell", "CrossEvaluation", "cross_evaluate", "higher_is_better"]
 
 SHARES = ("dice", "iou", "sensitivity", "precision", "lesion_f1", "surface_dice")
 PRIMARY = "dice"
 DISTANCES = ("hd_mm", "hd95_mm", "assd_mm", "masd_mm")
+PER_LESION = ("lesion_hd95_mm", "lesion_surface_dice")
 HIGHER_IS_BETTER: dict[str, bool] = {
     **dict.fromkeys(SHARES, True),
     **dict.fromkeys(DISTANCES, False),
+    "lesion_hd95_mm": False, "lesion_surface_dice": True,
     **dict.fromkeys(("missed_lesions", "extra_lesions", "fpv_ml", "fnv_ml"), False),
 }
 
@@ -41,7 +44,10 @@ def higher_is_better(metric: str) -> bool | None:
 
 def _family(metric: str) -> str:
     """Return ``surface_dice`` for its columns at any tolerance, other names as they are."""
-    return "surface_dice" if metric.startswith("surface_dice_") else metric
+    for family in ("surface_dice", "lesion_surface_dice"):
+        if metric.startswith(f"{family}_"):
+            return family
+    return metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,8 @@ class Cell:
     n_defined : those whose metric is defined
     n_missed, n_false_alarm, n_both_empty : those with such a session
     worst_case_mean : the mean with 0 in every session missed or falsely alarmed, or the volume's
-        diagonal for a distance; sessions empty for both readers do not count
+        diagonal for a distance; sessions empty for both readers do not count. Of a mean over
+        matched lesions, every lesion that only one of the two outlined counts so too
     """
 
     mean: float
@@ -99,6 +106,8 @@ class CrossEvaluation:
     counts : (reference, candidate) x ``n``, ``n_missed``, ``n_false_alarm``, ``n_both_empty``
     threshold, tolerance_mm, version : settings that all scores share
     coarsest_mm : the largest voxel side of any case
+    surface : what distances are measured between, ``grid`` or ``mesh``
+    not_scored : cases without scores, and why
     n_resamples, seed : of the bootstrap
     """
 
@@ -111,6 +120,8 @@ class CrossEvaluation:
     tolerance_mm: tuple[float, ...]
     version: str
     coarsest_mm: float
+    surface: SurfaceKind
+    not_scored: tuple[Failure, ...]
     n_resamples: int
     seed: int
 
@@ -233,24 +244,29 @@ class CrossEvaluation:
     @property
     def words(self) -> str:
         """What the numbers show and what they cannot, in plain words."""
+        parts = []
+        if self.not_scored:
+            cases = ", ".join(failure.case_id for failure in self.not_scored)
+            parts.append(f"Not scored, and in none of these numbers: {cases}.")
         if not self.models:
-            return "There are no models' predictions: only the experts are compared."
+            parts.append("There are no models' predictions: only the experts are compared.")
+            return " ".join(parts)
         try:
-            parts = [self.interaction().words]
+            parts.append(self.interaction().words)
         except InputError:
-            parts = [
+            parts.append(
                 "No comparison of styles: it takes two models and the two experts that they "
                 "learned from."
-            ]
+            )
         else:
             if self.metric != PRIMARY:
                 parts.append(
                     f"Exploratory: the one primary endpoint is {PRIMARY}, and this p is not "
                     "adjusted for looking at several metrics."
                 )
-        if _family(self.metric) == "surface_dice":
-            tolerance_mm = float(self.metric.removeprefix("surface_dice_").removesuffix("mm"))
-            if tolerance_mm < 2 * self.coarsest_mm:
+        if _family(self.metric) in ("surface_dice", "lesion_surface_dice"):
+            tolerance_mm = float(self.metric.rpartition("_")[2].removesuffix("mm"))
+            if self.surface == "grid" and tolerance_mm < 2 * self.coarsest_mm:
                 parts.append(
                     f"A tolerance of {tolerance_mm:g} mm is below two voxels (of up to "
                     f"{self.coarsest_mm:.3g} mm): surfaces on such a grid cannot resolve it, so "
@@ -366,6 +382,8 @@ def cross_evaluate(
         tolerance_mm=rows[0].tolerance_mm,
         version=rows[0].version,
         coarsest_mm=max(max(row.spacing_mm) for row in rows),
+        surface=rows[0].surface,
+        not_scored=scores.failures if isinstance(scores, CohortScores) else (),
         n_resamples=n_resamples,
         seed=seed,
     )
@@ -385,7 +403,7 @@ def _require_held_out(rows: tuple[Scores, ...]) -> None:
 
 
 def _require_one_setting(rows: tuple[Scores, ...]) -> None:
-    for what in ("threshold", "tolerance_mm", "version"):
+    for what in ("threshold", "tolerance_mm", "surface", "version"):
         found = list(dict.fromkeys(getattr(row, what) for row in rows))
         if len(found) > 1:
             raise InputError(
@@ -409,9 +427,14 @@ def _readers(rows: tuple[Scores, ...]) -> tuple[Reader, ...]:
 
 def _worst_case(row: Scores, metric: str) -> float:
     """Return the metric, or its worst value where one reader outlined nothing."""
-    if row.status in ("missed", "false_alarm"):
-        if _family(metric) in SHARES:
-            return 0.0
-        if metric in DISTANCES:
-            return row.diagonal_mm
+    family = _family(metric)
+    worst = row.diagonal_mm if family in (*DISTANCES, "lesion_hd95_mm") else 0.0
+    if family in PER_LESION:
+        alone = row.missed_lesions + row.extra_lesions
+        if not alone:
+            return row.value(metric)
+        matched = row.value(metric) * len(row.matches) if row.matches else 0.0
+        return (matched + alone * worst) / (len(row.matches) + alone)
+    if row.status in ("missed", "false_alarm") and family in (*SHARES, *DISTANCES):
+        return worst
     return row.value(metric)

@@ -28,6 +28,7 @@ from boneviz.volume import Grid, Unit, Volume
 
 __all__ = [
     "has_prediction",
+    "prediction_files",
     "read_case",
     "read_prediction",
     "read_predictions",
@@ -276,6 +277,20 @@ def read_predictions(
     ]
     known = {reader.name: place for place, reader in enumerate(cohort.models)}
     return tuple(sorted(found, key=lambda p: (known.get(p.reader.name, len(known)), p.reader.name)))
+
+
+def prediction_files(
+    cohort: Cohort, ref: CaseRef, *, folder: str | Path | None = None
+) -> tuple[Path, ...]:
+    """Return the files that `read_predictions` would read: probabilities and their records."""
+    folder = cohort.root / "predictions" if folder is None else Path(folder)
+    paths = [_prediction_path(model, ref.patient_id, ref.session) for model in folder.glob("*/")]
+    return tuple(
+        file
+        for path in sorted(paths)
+        if _record_path(path).is_file()
+        for file in (path, _record_path(path))
+    )
 
 
 def _prediction_path(folder: Path, patient_id: str, session: str) -> Path:

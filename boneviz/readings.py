@@ -5,16 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm.auto import tqdm
-
 from boneviz.case import Case, CaseRef, Prediction, Reader
 from boneviz.cohort import Cohort
-from boneviz.errors import InputError
 from boneviz.nifti import read_case, read_predictions
-from boneviz.score import score_case
+from boneviz.score import ScoreSettings, score_case
 from boneviz.scorerow import Scores
 
-__all__ = ["Readings", "read_readings", "score_cohort"]
+__all__ = ["Readings", "read_readings"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,11 +41,18 @@ class Readings:
         """Return the case, still on its own grids, with the models' outlines among its masks."""
         return self.case.with_masks({p.reader: p.mask(threshold) for p in self.predictions})
 
-    def scores(self, *, threshold: float = 0.5) -> tuple[Scores, ...]:
+    def scores(self, settings: ScoreSettings | None = None) -> tuple[Scores, ...]:
         """Return the scores of every pair of readers; none where there are fewer than two."""
         if len(self.readers) < 2:
             return ()
-        return score_case(self.case, self.predictions, threshold=threshold)
+        settings = settings or ScoreSettings()
+        return score_case(
+            self.case,
+            self.predictions,
+            threshold=settings.threshold,
+            tolerance_mm=settings.tolerance_mm,
+            mesh=settings.surface == "mesh",
+        )
 
 
 def read_readings(
@@ -61,34 +65,3 @@ def read_readings(
     predictions : folder with a folder per model, by default ``predictions/`` of the cohort
     """
     return Readings(read_case(ref), read_predictions(cohort, ref, folder=predictions))
-
-
-def score_cohort(
-    cohort: Cohort, *, predictions: str | Path | None = None, progress: bool = True
-) -> tuple[Scores, ...]:
-    """Score every pair of readers of every case, holding one case in memory at a time.
-
-    Parameters
-    ----------
-    predictions : folder with a folder per model, by default ``predictions/`` of the cohort
-    progress : show a bar
-
-    Raises
-    ------
-    InputError
-        One reader's predictions come from demonstration models and from others.
-    """
-    rows: list[Scores] = []
-    from_phantoms: dict[Reader, bool] = {}
-    for ref in tqdm(cohort.cases, desc="scoring", disable=not progress, leave=False):
-        readings = read_readings(cohort, ref, predictions=predictions)
-        for prediction in readings.predictions:
-            reader, demonstration = prediction.reader, prediction.demonstration
-            if from_phantoms.setdefault(reader, demonstration) != demonstration:
-                raise InputError(
-                    f"patient {ref.case_id}: {reader.name} is a demonstration model in some cases "
-                    "and one of your own in others; delete its folder of predictions and predict "
-                    "again with one of them"
-                )
-        rows += readings.scores()
-    return tuple(rows)

@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,7 @@ from boneviz.surface import Surface, SurfaceDistances, SurfacePair, find_surface
 from boneviz.version import __version__
 from boneviz.volume import Grid
 
-__all__ = ["default_pairs", "require_tolerances", "score_case"]
+__all__ = ["ScoreSettings", "default_pairs", "score_case"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +45,7 @@ class _Reading:
 
     reader: Reader
     held_out: bool
+    demonstration: bool
     voxels: Voxels
     lesions: Lesions
     content: Content
@@ -56,12 +58,38 @@ class _Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class _Settings:
-    """What all pairs of one call share."""
+class ScoreSettings:
+    """What all scores of one run share.
 
-    threshold: float
-    tolerance_mm: tuple[float, ...]
-    surface: SurfaceKind
+    Parameters
+    ----------
+    threshold : probability from which a voxel counts as a model's outline, above 0, at most 1
+    tolerance_mm : of surface Dice, one or more above 0; kept ascending, each once
+    surface : ``grid`` or ``mesh``, what distances are measured between
+
+    Raises
+    ------
+    InputError
+        One of them is impossible.
+    """
+
+    threshold: float = 0.5
+    tolerance_mm: tuple[float, ...] = (1.0, 2.0)
+    surface: SurfaceKind = "grid"
+
+    def __post_init__(self) -> None:
+        tolerances = tuple(sorted({float(tolerance) for tolerance in self.tolerance_mm}))
+        if not tolerances or not all(math.isfinite(t) and t > 0 for t in tolerances):
+            raise InputError(
+                f"tolerances {self.tolerance_mm} mm: expected one or more numbers above 0"
+            )
+        if not 0 < self.threshold <= 1:
+            raise InputError(f"threshold {self.threshold}: expected above 0 and at most 1")
+        if self.surface not in get_args(SurfaceKind):
+            raise InputError(
+                f"surface {self.surface!r}: expected one of {', '.join(get_args(SurfaceKind))}"
+            )
+        object.__setattr__(self, "tolerance_mm", tolerances)
 
 
 def default_pairs(readers: Iterable[Reader]) -> tuple[tuple[str, str], ...]:
@@ -108,7 +136,7 @@ def score_case(
         another case, a model's mask without its prediction, or an impossible tolerance.
     """
     who = f"patient {case.case_id}"
-    settings = _Settings(threshold, require_tolerances(tolerance_mm), "mesh" if mesh else "grid")
+    settings = ScoreSettings(threshold, tuple(tolerance_mm), "mesh" if mesh else "grid")
     volumes = outlines_of(case, predictions, threshold=threshold)
     if pairs is None:
         pairs = default_pairs(volumes)
@@ -129,16 +157,18 @@ def score_case(
         require_orthogonal(grid)
     except GridError as error:
         raise GridError(f"{who}: {error}") from error
-    held_out = {prediction.reader: prediction.held_out for prediction in predictions}
+    of_model = {prediction.reader: prediction for prediction in predictions}
     scans = {name: Voxels.of(volumes[by_name[name]].array) for name in wanted}
     everywhere = Voxels.union([*scans.values()])
     uptake = uptake_at(case, everywhere)
     readings: dict[str, _Reading] = {}
     for name, voxels in scans.items():
         rows = np.searchsorted(everywhere.position, voxels.position)
+        reader = by_name[name]
         readings[name] = _Reading(
-            by_name[name],
-            held_out.get(by_name[name], True),
+            reader,
+            reader not in of_model or of_model[reader].held_out,
+            reader in of_model and of_model[reader].demonstration,
             voxels,
             find_lesions(voxels),
             content_of(uptake, rows, voxel_ml=grid.voxel_volume_ml),
@@ -160,14 +190,6 @@ def score_case(
     return tuple(done[pair[0], pair[1]] for pair in pairs)
 
 
-def require_tolerances(tolerance_mm: Sequence[float]) -> tuple[float, ...]:
-    """Return tolerances of surface Dice ascending, or raise `InputError`."""
-    tolerances = tuple(sorted({float(tolerance) for tolerance in tolerance_mm}))
-    if not tolerances or not all(math.isfinite(t) and t > 0 for t in tolerances):
-        raise InputError(f"tolerances {tolerance_mm} mm: expected one or more numbers above 0")
-    return tolerances
-
-
 def _shared_voxels(readings: Mapping[str, _Reading]) -> dict[frozenset[str], int]:
     """Return how many voxels each two readings share, from the counts of their patterns."""
     names = list(readings)
@@ -181,7 +203,7 @@ def _shared_voxels(readings: Mapping[str, _Reading]) -> dict[frozenset[str], int
 
 
 def _score_pair(
-    case: Case, reference: _Reading, candidate: _Reading, *, n_both: int, settings: _Settings
+    case: Case, reference: _Reading, candidate: _Reading, *, n_both: int, settings: ScoreSettings
 ) -> Scores:
     grid = case.ct.grid
     ml = grid.voxel_volume_ml
@@ -201,6 +223,7 @@ def _score_pair(
         candidate=candidate.reader,
         status=_status(n_reference, n_candidate),
         held_out=reference.held_out and candidate.held_out,
+        demonstration=reference.demonstration or candidate.demonstration,
         threshold=settings.threshold,
         tolerance_mm=settings.tolerance_mm,
         spacing_mm=grid.spacing_mm,

@@ -35,6 +35,7 @@ class Scores:
     reference, candidate : the readers, in this order
     status : which of the two outlined anything
     held_out : whether no model among the two had learned from this patient
+    demonstration : whether a model among the two learned from phantoms only
     threshold : probability from which a voxel counts as the model's outline
     tolerance_mm : of surface Dice, ascending
     surface : what distances are measured between, elements of the ``grid`` (`boneviz.surface`) or
@@ -62,6 +63,7 @@ class Scores:
     candidate: Reader
     status: Status
     held_out: bool
+    demonstration: bool
     threshold: float
     tolerance_mm: tuple[float, ...]
     spacing_mm: tuple[float, float, float]

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import pandas as pd
 
-from boneviz.case import Reader
+from boneviz.case import Failure, Reader
 from boneviz.content import Content
 from boneviz.errors import BonevizError, InputError
 from boneviz.files import whole_file
@@ -19,31 +19,17 @@ from boneviz.scorerow import Scores, Status
 
 __all__ = [
     "CohortScores",
-    "Failure",
     "lesions_table",
     "read_scores",
     "require_suffix",
     "row_of",
+    "scores_of_rows",
     "scores_table",
     "write_scores",
     "write_table",
 ]
 
 FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A case that could not be scored, and why."""
-
-    patient_id: str
-    session: str
-    error: str
-
-    @property
-    def case_id(self) -> str:
-        """Patient id, with the session where there is one."""
-        return f"{self.patient_id}_{self.session}" if self.session else self.patient_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,20 +133,23 @@ def read_scores(path: str | Path) -> CohortScores:
             table = pd.read_parquet(path)
         else:
             table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        rows = [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
-        return CohortScores(
-            tuple(_from_row(row) for row in rows if row["status"] != FAILED),
-            tuple(
-                Failure(row["patient_id"], row["session"], row["error"])
-                for row in rows
-                if row["status"] == FAILED
-            ),
-        )
+        return scores_of_rows({str(k): v for k, v in r.items()} for r in table.to_dict("records"))
     except (BonevizError, KeyError, TypeError, ValueError, OSError) as error:
         raise InputError(
             f"{path}: not a table of scores that this version reads "
             f"({type(error).__name__}: {error}); score the cohort again"
         ) from error
+
+
+def scores_of_rows(rows: Iterable[Mapping[str, Any]]) -> CohortScores:
+    """Return the scores that flat rows of the table, as of `row_of`, stand for."""
+    scores, failures = [], []
+    for row in rows:
+        if row["status"] == FAILED:
+            failures.append(Failure(row["patient_id"], row["session"], row["error"]))
+        else:
+            scores.append(_from_row(row))
+    return CohortScores(tuple(scores), tuple(failures))
 
 
 def require_suffix(path: Path) -> None:
@@ -181,6 +170,7 @@ def row_of(scores: Scores) -> dict[str, Any]:
     return row | {
         "status": scores.status,
         "held_out": scores.held_out,
+        "demonstration": scores.demonstration,
         **scores.numbers(),
         "threshold": scores.threshold,
         "tolerance_mm": " ".join(f"{tolerance:g}" for tolerance in scores.tolerance_mm),
@@ -236,6 +226,11 @@ def _content(row: Mapping[str, Any], role: str) -> Content:
     return Content(**{field.name: float(row[f"{role}_{field.name}"]) for field in fields(Content)})
 
 
+def _truth(value: object) -> bool:
+    """Return a bool, or what its name in a CSV stands for."""
+    return str(value) == "True"
+
+
 def _from_row(row: Mapping[str, Any]) -> Scores:
     tolerance_mm = tuple(float(tolerance) for tolerance in row["tolerance_mm"].split())
     values: dict[str, Any] = {}
@@ -253,7 +248,8 @@ def _from_row(row: Mapping[str, Any]) -> Scores:
         reference=_reader(row, "reference"),
         candidate=_reader(row, "candidate"),
         status=row["status"],
-        held_out=str(row["held_out"]) == "True",  # a bool, or its name in a CSV
+        held_out=_truth(row["held_out"]),
+        demonstration=_truth(row["demonstration"]),
         surface=row["surface"],
         version=row["version"],
         tolerance_mm=tolerance_mm,

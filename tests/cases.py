@@ -90,6 +90,7 @@ def scores_of(
     values: dict[str, object] = {
         "session": "",
         "held_out": True,
+        "demonstration": False,
         "threshold": 0.5,
         "tolerance_mm": (1.0, 2.0),
         "spacing_mm": SPACING_MM,

@@ -294,10 +294,11 @@ def test_a_pair_that_was_not_scored_is_named() -> None:
 
 
 def test_better_and_worse_are_said_of_known_metrics() -> None:
-    known = {*FOUR[0].numbers(), "surface_dice"}
+    known = {*FOUR[0].numbers(), "surface_dice", "lesion_surface_dice"}
     assert set(HIGHER_IS_BETTER) < known
     assert higher_is_better("surface_dice_1.5mm") is True
-    assert higher_is_better("hd95_mm") is False
+    assert higher_is_better("hd95_mm") is higher_is_better("lesion_hd95_mm") is False
+    assert higher_is_better("lesion_surface_dice_2mm") is True
     assert higher_is_better("volume_difference_ml") is None
 
 
@@ -357,3 +358,32 @@ def test_words_say_what_is_primary_and_what_the_grid_cannot_resolve() -> None:
     assert "Exploratory" not in cross_evaluate(ROWS, metric="dice").words
     words = cross_evaluate(ROWS, metric="surface_dice_2mm").words
     assert "A tolerance of 2 mm is below two voxels (of up to 10 mm)" in words
+    # per matched lesion the model is one step of 2 mm off, however many it drops: the trap again.
+    # In the worst case each of the dropped counts with the diagonal
+    assert [row.lesion_hd95_mm for row in found[:3]] == pytest.approx([2, 2, 2])
+    diagonal_mm = math.sqrt(80**2 + 9**2 + 15**2)
+    by_metric = {
+        metric: [
+            cross_evaluate([row], metric=metric).cell("Expert A", "Model A").worst_case_mean
+            for row in found
+        ]
+        for metric in ("lesion_hd95_mm", "lesion_surface_dice_2mm")
+    }
+    assert by_metric["lesion_hd95_mm"] == pytest.approx(
+        [2, (2 * 2 + diagonal_mm) / 3, (2 + 2 * diagonal_mm) / 3, diagonal_mm]
+    )
+    assert by_metric["lesion_surface_dice_2mm"] == pytest.approx([1, 2 / 3, 1 / 3, 0])
+
+
+def test_scores_from_grid_and_mesh_are_not_mixed() -> None:
+    rows = [scores_of(EXPERT_A, MODEL_A), scores_of(EXPERT_A, EXPERT_B, surface="mesh")]
+    with pytest.raises(InputError, match="scores made with surface grid and mesh"):
+        cross_evaluate(rows)
+
+
+def test_a_fine_tolerance_is_remarked_on_the_grid_alone() -> None:
+    for surface, remarked in (("grid", True), ("mesh", False)):
+        for metric in ("surface_dice_2mm", "lesion_surface_dice_2mm"):
+            rows = [scores_of(EXPERT_A, MODEL_A, surface=surface)]
+            words = cross_evaluate(rows, metric=metric).words
+            assert ("A tolerance of 2 mm is below two voxels" in words) is remarked

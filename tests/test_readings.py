@@ -13,7 +13,8 @@ from boneviz.cohort import Cohort
 from boneviz.compare import cross_evaluate
 from boneviz.errors import LeakageError
 from boneviz.nifti import read_case, write_prediction
-from boneviz.readings import read_readings, score_cohort
+from boneviz.readings import read_readings
+from boneviz.scorecohort import score_cohort
 from boneviz.volume import Volume
 
 
@@ -93,4 +94,4 @@ def test_one_reader_alone_has_no_scores(tiny_cohort: Cohort) -> None:
     Cohort("One expert", tiny_cohort.root, (EXPERT_A,), ()).save()
     alone = Cohort.open(tiny_cohort.root)
     assert [reader.name for reader in alone.readers] == ["Expert A"]
-    assert score_cohort(alone, progress=False) == ()
+    assert score_cohort(alone, progress=False).scores == ()

@@ -18,8 +18,9 @@ from boneviz.errors import BonevizError, InputError
 from boneviz.harmonise import straighten
 from boneviz.palette import ReaderStyle, styles_of
 from boneviz.picture import disputed_mm
-from boneviz.readings import read_readings, score_cohort
+from boneviz.readings import read_readings
 from boneviz.samples import DEMONSTRATION
+from boneviz.scorecohort import score_cohort
 from boneviz.show.fit import FitWidth
 from boneviz.show.state import (
     ViewState,
@@ -71,7 +72,7 @@ class Explorer(widgets.VBox):
     def __init__(self, cohort: Cohort, *, predictions: str | Path | None = None) -> None:
         self._cohort = cohort
         self._predictions = predictions
-        self.scores = score_cohort(cohort, predictions=predictions)
+        self.scores = score_cohort(cohort, predictions=predictions).scores
         first = read_readings(cohort, cohort.cases[0], predictions=predictions).readers
         scored = (reader for row in self.scores for reader in (row.reference, row.candidate))
         readers = experts_first((*first, *scored))

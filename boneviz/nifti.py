@@ -90,6 +90,11 @@ def read_volume(path: str | Path, unit: Unit) -> Volume:
         OverflowError,
     ) as error:
         why = " ".join(str(error).split())
+        if "pixdim" in why:
+            raise ImageFileError(
+                f"{path}: voxel spacing in the header is zero or negative ({why}), expected three "
+                "numbers of mm above 0; mend the header at its source"
+            ) from error
         raise ImageFileError(
             f"{path}: cannot be read as NIfTI ({why}); the file is damaged or truncated, "
             "copy it again from its source"

@@ -34,6 +34,8 @@ Tissue = Literal["soft tissue", "bone", ""]
 Point = tuple[float, float, float]
 
 BONE_HU = 150.0  # cortex, and all but osteoporotic trabeculae
+CORTEX_HU = 250.0
+CORTEX_SHARE = 0.05
 METAL_HU = 2500.0
 SPECK_ML = 0.5  # calcified vessels, noise
 AIR_HU = -300.0
@@ -132,6 +134,7 @@ class _Outlined:
     to_bone_mm : to the nearest voxel of bone, inf where none is within the search
     """
 
+    grid: Grid
     voxels: Voxels
     index: NDArray[np.int64]
     held_by: NDArray[np.uint8]
@@ -169,8 +172,8 @@ def regions(
     Returns
     -------
     tuple of Region
-        What only one of them outlines, largest first, then what both do, largest first; of two of
-        one size the one further left, back, down first. Empty where neither outlines anything.
+        What only one of them outlines, then what both do, each largest first, of one size by
+        place. Empty where neither outlines anything.
 
     Raises
     ------
@@ -215,7 +218,7 @@ def regions(
         rows = np.flatnonzero(outlined.held_by == held_by)
         part = Voxels.at(outlined.voxels.position[rows], grid.shape)
         found += [
-            _region(outlined, rows[within], grid, readers=readers, common=common)
+            _region(outlined, rows[within], readers, common)
             for within in _rows_of(find_lesions(part))
         ]
     found.sort(key=_rank)
@@ -234,13 +237,14 @@ def bone_mask(hu: NDArray[Any], *, spacing_mm: Sequence[float]) -> NDArray[np.bo
     Bone is what measures 150 to 2500 HU in 26-connected pieces of 0.5 mL or more, and what such
     bone encloses within a slice, in any of the three directions, if that section is at most
     25 cm2: marrow, fatty or inflamed, behind a cortex that is whole in one direction at least.
-    From 2500 HU on it is metal, and is not bone. A piece most of which lies in a sheet thinner
-    than 7 mm (or 3 voxels) with air about it is the scanner's table.
+    From 2500 HU on it is metal, and is not bone. A piece without cortex, fewer than 5 % of it from
+    250 HU on, is an organ or vessel with contrast medium; one most of which lies in a sheet
+    thinner than 7 mm (or 3 voxels) with air about it is the scanner's table.
 
-    This is a rule for saying how far off bone is, not a segmentation of it. Contrast medium above
-    150 HU passes for bone, as do the blurred edge of an implant, and a joint space or the spinal
-    canal where bone closes a ring around it. Marrow behind a gap in the cortex that is open in
-    all three directions does not, nor does osteoporotic bone at the edge of the array.
+    This is a rule for saying how far off bone is, not a segmentation. Contrast medium that is
+    denser or touches bone passes for bone, as do the blurred edge of an implant, and a joint space
+    or the spinal canal where bone closes a ring around it. Marrow behind a gap that is open in all
+    three directions does not, nor does osteoporotic bone at the edge of the array.
     """
     voxel_mm3 = math.prod(spacing_mm)
     label, _ = ndimage.label((hu >= BONE_HU) & (hu < METAL_HU), np.ones((3, 3, 3)))
@@ -248,18 +252,18 @@ def bone_mask(hu: NDArray[Any], *, spacing_mm: Sequence[float]) -> NDArray[np.bo
     body = ndimage.grey_opening((hu > AIR_HU).astype(np.uint8), size=cube, mode="nearest")
     size = np.bincount(label.ravel())
     in_body = np.bincount(label.ravel(), weights=body.ravel())
-    piece = (size * voxel_mm3 >= 1000 * SPECK_ML) & (in_body > size / 2)
+    cortex = np.bincount(label[hu >= CORTEX_HU], minlength=size.size)
+    piece = size * voxel_mm3 >= 1000 * SPECK_ML
+    piece &= (in_body > size / 2) & (cortex >= CORTEX_SHARE * size)
     piece[0] = False
-    hard = piece[label]
-    bone = hard.copy()
+    bone = hard = piece[label]
     for axis, thickness_mm in enumerate(spacing_mm):
-        slices = np.moveaxis(hard, axis, 0)
-        holes = _holes(slices, at_most=MARROW_MM2 * thickness_mm / voxel_mm3)
-        bone |= np.moveaxis(holes, 0, axis)
+        holes = _holes(np.moveaxis(hard, axis, 0), MARROW_MM2 * thickness_mm / voxel_mm3)
+        bone = bone | np.moveaxis(holes, 0, axis)
     return np.asarray(bone & (hu < METAL_HU))
 
 
-def _holes(slices: NDArray[np.bool_], *, at_most: float) -> NDArray[np.bool_]:
+def _holes(slices: NDArray[np.bool_], at_most: float) -> NDArray[np.bool_]:
     """Return what is enclosed in each of (n, a, b) slices, in pieces of so many pixels at most."""
     # the margin joins all that is open in a slice, and its corner tells which that is
     space = np.pad(~slices, ((0, 0), (1, 1), (1, 1)), constant_values=True)
@@ -289,7 +293,8 @@ def _look(case: Case, reference: Voxels, candidate: Voxels) -> _Outlined:
     for rows in _rows_of(find_lesions(union)):
         alone[rows] = np.bitwise_or.reduce(held_by[rows]) < 3
         to_bone_mm[rows] = _to_bone_mm(case, index[rows])
-    return _Outlined(union, index, held_by, alone, away_mm, to_bone_mm, uptake_at(case, union))
+    uptake = uptake_at(case, union)
+    return _Outlined(grid, union, index, held_by, alone, away_mm, to_bone_mm, uptake)
 
 
 def _to_bone_mm(case: Case, index: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -323,12 +328,7 @@ def _distance_mm(
 
 
 def _region(
-    outlined: _Outlined,
-    rows: NDArray[np.intp],
-    grid: Grid,
-    *,
-    readers: tuple[str, ...],
-    common: dict[str, Any],
+    outlined: _Outlined, rows: NDArray[np.intp], readers: tuple[str, ...], common: dict[str, Any]
 ) -> Region:
     """Sum up the voxels in `rows`, all of one part; its number is given later."""
     away_mm, to_bone_mm = outlined.away_mm[rows], outlined.to_bone_mm[rows]
@@ -343,7 +343,7 @@ def _region(
     elif beyond.any():
         kind = "extension"
         tissue = "bone" if 2 * in_bone[beyond].sum() > beyond.sum() else "soft tissue"
-    voxel_ml = grid.voxel_volume_ml
+    grid, voxel_ml = outlined.grid, outlined.grid.voxel_volume_ml
     content = content_of(outlined.uptake, rows, voxel_ml=voxel_ml)
     index = outlined.index[rows]
     return Region(

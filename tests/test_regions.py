@@ -136,11 +136,11 @@ def test_kind_reach_and_what_lies_beyond_the_rim(case: KindCase) -> None:
 
 
 def test_a_distance_at_the_limit_is_within_whatever_rounding_says() -> None:
-    assert 3 * 0.1 > 0.3  # in floating point: three voxels of 0.1 mm
-    grid = Grid.straight(SHAPE, (0.1, 0.1, 0.1))
+    assert 3 * 1.1 > 3.3  # in floating point: three voxels of 1.1 mm
+    grid = Grid.straight(SHAPE, (1.1, 1.1, 1.1))
     case = read_by(row_of(0, 1, 2, 3), row_of(0), grid=grid)
-    own = a_b(case, rim_mm=0.3)[0]
-    assert own.reach_mm == pytest.approx(0.3)
+    own = a_b(case, rim_mm=3.3)[0]
+    assert own.reach_mm == pytest.approx(3.3)
     assert own.kind == "boundary"
 
 
@@ -361,6 +361,14 @@ class TestBone:
         assert not self.found(hu).any()
         hu[6, 6, 6] = 300
         assert self.found(hu).sum() == 17
+
+    @pytest.mark.parametrize(("n_dense", "bone"), [(4, False), (5, True)])
+    def test_what_has_no_cortex_is_contrast_medium(self, n_dense: int, bone: bool) -> None:
+        # 5 x 5 x 4 voxels of 200 HU, 3 mL; of the hundred, 4 or 5 reach 250 HU
+        hu = np.full((12, 12, 12), 40.0)
+        hu[3:8, 3:8, 3:7] = 200
+        hu[3, 3 : 3 + n_dense, 3] = 250
+        assert self.found(hu).any() == bone
 
     @pytest.mark.parametrize(("around_hu", "bone"), [(-1000, False), (40, True)])
     def test_a_thin_sheet_in_air_is_the_table(self, around_hu: float, bone: bool) -> None:

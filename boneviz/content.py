@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import oaconvolve
+from scipy.signal import fftconvolve
 
 from boneviz.case import Case
 from boneviz.harmonise import resample
@@ -96,11 +96,11 @@ def uptake_at(case: Case, voxels: Voxels) -> Uptake:
         box, seen = _pet_in_box(case.pet, case.ct.grid, lower, upper)
         at = tuple((here - lower).T)
         inside = seen[at]
-        total = oaconvolve(np.where(seen, box, 0.0), weights, mode="same")[at]
+        total = fftconvolve(np.where(seen, box, 0.0), weights, mode="same")[at]
         # all of the sphere is seen but at the edge of the field of view
         part = weights.sum()
         if not seen.all():
-            part = oaconvolve(seen.astype(np.float64), weights, mode="same")[at]
+            part = fftconvolve(seen.astype(np.float64), weights, mode="same")[at]
         with np.errstate(invalid="ignore", divide="ignore"):
             suv[rows] = np.where(inside, box[at], math.nan)
             peak[rows] = np.where(inside, total / part, math.nan)

@@ -144,39 +144,53 @@ def distances_of_matches(
     if not n:
         return ()
     both = np.bincount(of_reference[shared[:, 0]], weights=shared[:, 2], minlength=n)
-    first, second = (
-        [
-            rows_by_group(of_lesion, n),
-            rows_by_group(of_lesion[drawn.lesions.label], n),
-            rows_by_group(of_lesion[drawn.lesions.label[drawn.element_voxel]], n),
-        ]
-        for drawn, of_lesion in ((reference, of_reference), (candidate, of_candidate))
+    sides = (reference, of_reference), (candidate, of_candidate)
+    of_voxel = [of_lesion[drawn.lesions.label] for drawn, of_lesion in sides]
+    lesions, voxels = (
+        [np.bincount(of[of >= 0], minlength=n).tolist() for of in each]
+        for each in ((of_reference, of_candidate), of_voxel)
     )
+    elements = [
+        rows_by_group(of_lesion[drawn.lesions.label[drawn.element_voxel]], n)
+        for drawn, of_lesion in sides
+    ]
+    centroid_mm = grid.to_mm(_centroids(reference.voxels, candidate.voxels, *of_voxel, n=n))
     found = []
     for match in range(n):
-        lesions, voxels, elements = (
-            (mine[match], other[match]) for mine, other in zip(first, second, strict=True)
-        )
-        drawn = [
-            side.voxels.position[rows]
-            for side, rows in zip((reference, candidate), voxels, strict=True)
-        ]
-        index = np.stack(np.unravel_index(np.union1d(*drawn), grid.shape), axis=1)
-        x, y, z = grid.to_mm(index.mean(axis=0)).tolist()
-        apart = part(*elements)
+        apart = part(elements[0][match], elements[1][match])
+        x, y, z = centroid_mm[match].tolist()
+        n_reference, n_candidate = (counts[match] for counts in voxels)
         found.append(
             LesionMatch(
                 centroid_mm=(x, y, z),
-                reference_lesions=lesions[0].size,
-                candidate_lesions=lesions[1].size,
-                reference_ml=drawn[0].size * grid.voxel_volume_ml,
-                candidate_ml=drawn[1].size * grid.voxel_volume_ml,
-                dice=dice(int(both[match]), drawn[0].size, drawn[1].size),
+                reference_lesions=lesions[0][match],
+                candidate_lesions=lesions[1][match],
+                reference_ml=n_reference * grid.voxel_volume_ml,
+                candidate_ml=n_candidate * grid.voxel_volume_ml,
+                dice=dice(int(both[match]), n_reference, n_candidate),
                 hd95_mm=apart.hd95_mm,
                 surface_dice={tau: apart.surface_dice(tau) for tau in tolerance_mm},
             )
         )
     return tuple(found)
+
+
+def _centroids(
+    reference: Voxels,
+    candidate: Voxels,
+    of_reference: NDArray[np.int64],
+    of_candidate: NDArray[np.int64],
+    *,
+    n: int,
+) -> NDArray[np.float64]:
+    """Return the mean index, (n, 3), of what either outlined of each match."""
+    near = np.searchsorted(reference.position[:-1], candidate.position)
+    alone = reference.position[near] != candidate.position
+    match = np.concatenate([of_reference, of_candidate[alone]])
+    index = np.concatenate([reference.index, candidate.index[alone]])[match >= 0]
+    match = match[match >= 0]
+    total = [np.bincount(match, weights=axis, minlength=n) for axis in index.T]
+    return np.stack(total, axis=1) / np.bincount(match, minlength=n)[:, None]
 
 
 def mean_over(matches: Sequence[LesionMatch], value: Callable[[LesionMatch], float]) -> float:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -285,3 +286,20 @@ def test_a_cohort_in_which_nobody_else_reads(tmp_path: Path) -> None:
     Cohort("One", root, (EXPERT_A,), (ref,)).save()
     assert score_cohort(Cohort.open(root), progress=False).scores == ()
     assert len(score_cohort(Cohort.open(tmp_path / "both"), progress=False)) == 1
+
+
+def test_memory_does_not_grow_with_the_cohort(tmp_path: Path) -> None:
+    """A volume of the tiny cohort takes some 80 kB as float32; rows of scores take 2 kB each."""
+    peaks = []
+    for n_patients in (6, 30):
+        cohort = write_tiny_cohort(
+            tmp_path / str(n_patients), [limb(f"P{n:02}", place=n) for n in range(n_patients)]
+        )
+        give_predictions(cohort)
+        tracemalloc.start()
+        rows = len(score_cohort(cohort, workers=1, progress=False))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert rows == 6 * n_patients
+    # keeping the volumes of 24 more patients, 3 MB at least, would show
+    assert peaks[1] < peaks[0] + 24 * 6 * 8_000

@@ -19,6 +19,22 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+LEAST_ML = 0.1  # of a region that is printed
+REGION_COLUMNS = {
+    "number": "no.",
+    "readers": "outlined by",
+    "kind": "kind",
+    "tissue": "into",
+    "volume_ml": "mL",
+    "beyond_rim_ml": "beyond rim mL",
+    "reach_mm": "reach mm",
+    "suv_max": "SUVmax",
+    "hu_mean": "mean HU",
+    "distance_to_bone_mm": "to bone mm",
+    "centroid_x_mm": "x mm",
+    "centroid_y_mm": "y mm",
+    "centroid_z_mm": "z mm",
+}
 PARTLY = 3  # the exit status where all was done but for some cases
 
 
@@ -334,9 +350,17 @@ def _regions(options: argparse.Namespace) -> None:
         write_table(table, options.out)
         print(f"{len(table)} regions in {options.out}")
         return
-    print(f"{options.patient}: {reference} and {candidate}, {len(table)} regions\n")
-    if not table.empty:
-        print(table.to_string(index=False))
+    shown = table[table["volume_ml"] >= LEAST_ML]
+    print(f"{options.patient}: {reference} and {candidate}, {len(table)} regions")
+    if not shown.empty:
+        columns = shown[list(REGION_COLUMNS)].rename(columns=REGION_COLUMNS)
+        print(f"\n{columns.round(1).to_string(index=False, na_rep='')}")
+    if len(shown) < len(table):
+        left_ml = table["volume_ml"].sum() - shown["volume_ml"].sum()
+        print(
+            f"\n{len(table) - len(shown)} regions below {LEAST_ML} mL, {left_ml:.2f} mL in all, "
+            "are in the table of --out FILE"
+        )
 
 
 def _compare(options: argparse.Namespace) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -13,7 +12,7 @@ from scipy.signal import fftconvolve
 
 from boneviz.case import Case
 from boneviz.harmonise import resample
-from boneviz.metrics import Lesions, Voxels, find_lesions
+from boneviz.metrics import Voxels, find_lesions
 from boneviz.volume import Grid, Volume
 
 __all__ = ["Content", "Uptake", "content_of", "sphere_weights", "uptake_at"]
@@ -86,11 +85,10 @@ def uptake_at(case: Case, voxels: Voxels) -> Uptake:
     """
     n = len(voxels)
     suv, peak = np.full(n, math.nan), np.full(n, math.nan)
-    lesions = find_lesions(voxels)
     weights = sphere_weights(case.ct.grid.spacing_mm)
     reach = (np.array(weights.shape) - 1) // 2
     index = voxels.index
-    for rows in _rows_of(lesions):
+    for rows in find_lesions(voxels).rows():
         here = index[rows]
         lower, upper = here.min(axis=0) - reach, here.max(axis=0) + reach
         box, seen = _pet_in_box(case.pet, case.ct.grid, lower, upper)
@@ -126,14 +124,6 @@ def sphere_weights(spacing_mm: tuple[float, float, float]) -> NDArray[np.float64
     weights = columns.reshape(parts).mean(axis=(1, 3, 5))
     weights.setflags(write=False)
     return np.asarray(weights)
-
-
-def _rows_of(lesions: Lesions) -> Sequence[NDArray[np.intp]]:
-    """Return the voxels of each lesion, as rows."""
-    if not len(lesions):
-        return ()
-    order = np.argsort(lesions.label, kind="stable")
-    return np.split(order, np.cumsum(lesions.size)[:-1])
 
 
 def _pet_in_box(

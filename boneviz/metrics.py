@@ -222,6 +222,13 @@ class Lesions:
     def __len__(self) -> int:
         return int(self.size.size)
 
+    def rows(self) -> list[NDArray[np.intp]]:
+        """Return the voxels of each lesion as ascending rows of `Voxels`."""
+        if not len(self):
+            return []
+        order = np.argsort(self.label, kind="stable")
+        return np.split(order, np.cumsum(self.size)[:-1])
+
 
 def find_lesions(voxels: Voxels) -> Lesions:
     r"""Split a mask into 26-connected components.

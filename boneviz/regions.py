@@ -18,36 +18,27 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from boneviz.bone import bone_mask
 from boneviz.case import Case, Prediction
 from boneviz.content import Uptake, content_of, uptake_at
 from boneviz.errors import GridError, InputError
-from boneviz.metrics import Lesions, Voxels, find_lesions
+from boneviz.metrics import Voxels, find_lesions
 from boneviz.outlines import outlines_of
 from boneviz.surface import require_orthogonal
 from boneviz.version import __version__
 from boneviz.volume import Grid
 
-__all__ = ["Kind", "Region", "Tissue", "bone_mask", "regions", "regions_table"]
+__all__ = ["Kind", "Region", "Tissue", "regions", "regions_table"]
 
 Kind = Literal["shared", "extra lesion", "boundary", "extension"]
 Tissue = Literal["soft tissue", "bone", ""]
 Point = tuple[float, float, float]
 
-BONE_HU = 150.0  # cortex, and all but osteoporotic trabeculae
-CORTEX_HU = 250.0
-CORTEX_SHARE = 0.05
-METAL_HU = 2500.0
-SPECK_ML = 0.5  # calcified vessels, noise
-AIR_HU = -300.0
-SHEET_MM = 7.0  # what lies in air and is thinner is no limb: the table, a blanket
-MARROW_MM2 = 2500.0  # widest section of marrow that bone is taken to enclose
 BONE_SEARCH_MM = 50.0
 FLAT = {
     "centroid_mm": ("centroid_x_mm", "centroid_y_mm", "centroid_z_mm"),
     "box_mm": ("low_x_mm", "low_y_mm", "low_z_mm", "high_x_mm", "high_y_mm", "high_z_mm"),
 }
-IN_SLICE = np.zeros((3, 3, 3), dtype=bool)  # the four neighbours within a slice
-IN_SLICE[1, 1, :] = IN_SLICE[1, :, 1] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +69,7 @@ class Region:
     centroid_mm : mean of its voxel centres, RAS+ mm
     box_mm : low and high corner, RAS+ mm, of the box around the outer faces of its voxels; on an
         oblique grid around the corners of the box along the grid's own axes
-    bone_share : share of its voxels that lie in bone as `bone_mask` finds it, 0 to 1
+    bone_share : share of its voxels that lie in bone as `boneviz.bone` finds it, 0 to 1
     distance_to_bone_mm : from its nearest voxel to the nearest voxel of bone, 0 where one lies in
         bone, NaN where there is no bone within 50 mm
     rim_mm : thickness up to which a rim is a matter of the boundary, as used
@@ -218,8 +209,7 @@ def regions(
         rows = np.flatnonzero(outlined.held_by == held_by)
         part = Voxels.at(outlined.voxels.position[rows], grid.shape)
         found += [
-            _region(outlined, rows[within], readers, common)
-            for within in _rows_of(find_lesions(part))
+            _region(outlined, rows[within], readers, common) for within in find_lesions(part).rows()
         ]
     found.sort(key=_rank)
     return tuple(replace(region, number=n) for n, region in enumerate(found, start=1))
@@ -229,49 +219,6 @@ def regions_table(regions: Iterable[Region]) -> pd.DataFrame:
     """Return one row per region, with the columns of `Region.as_row`; none for no regions."""
     columns = [column for name in Region.__slots__ for column in FLAT.get(name, (name,))]
     return pd.DataFrame([region.as_row() for region in regions], columns=columns)
-
-
-def bone_mask(hu: NDArray[Any], *, spacing_mm: Sequence[float]) -> NDArray[np.bool_]:
-    """Find bone with its marrow in a CT, (X, Y, Z) HU.
-
-    Bone is what measures 150 to 2500 HU in 26-connected pieces of 0.5 mL or more, and what such
-    bone encloses within a slice, in any of the three directions, if that section is at most
-    25 cm2: marrow, fatty or inflamed, behind a cortex that is whole in one direction at least.
-    From 2500 HU on it is metal, and is not bone. A piece without cortex, fewer than 5 % of it from
-    250 HU on, is an organ or vessel with contrast medium; one most of which lies in a sheet
-    thinner than 7 mm (or 3 voxels) with air about it is the scanner's table.
-
-    This is a rule for saying how far off bone is, not a segmentation. Contrast medium that is
-    denser or touches bone passes for bone, as do the blurred edge of an implant, and a joint space
-    or the spinal canal where bone closes a ring around it. Marrow behind a gap that is open in all
-    three directions does not, nor does osteoporotic bone at the edge of the array.
-    """
-    voxel_mm3 = math.prod(spacing_mm)
-    label, _ = ndimage.label((hu >= BONE_HU) & (hu < METAL_HU), np.ones((3, 3, 3)))
-    cube = tuple(max(3, 2 * int(SHEET_MM / 2 / step) + 1) for step in spacing_mm)
-    body = ndimage.grey_opening((hu > AIR_HU).astype(np.uint8), size=cube, mode="nearest")
-    size = np.bincount(label.ravel())
-    in_body = np.bincount(label.ravel(), weights=body.ravel())
-    cortex = np.bincount(label[hu >= CORTEX_HU], minlength=size.size)
-    piece = size * voxel_mm3 >= 1000 * SPECK_ML
-    piece &= (in_body > size / 2) & (cortex >= CORTEX_SHARE * size)
-    piece[0] = False
-    bone = hard = piece[label]
-    for axis, thickness_mm in enumerate(spacing_mm):
-        holes = _holes(np.moveaxis(hard, axis, 0), MARROW_MM2 * thickness_mm / voxel_mm3)
-        bone = bone | np.moveaxis(holes, 0, axis)
-    return np.asarray(bone & (hu < METAL_HU))
-
-
-def _holes(slices: NDArray[np.bool_], at_most: float) -> NDArray[np.bool_]:
-    """Return what is enclosed in each of (n, a, b) slices, in pieces of so many pixels at most."""
-    # the margin joins all that is open in a slice, and its corner tells which that is
-    space = np.pad(~slices, ((0, 0), (1, 1), (1, 1)), constant_values=True)
-    label, _ = ndimage.label(space, IN_SLICE)
-    hole = np.bincount(label.ravel()) <= at_most
-    hole[0] = False
-    hole[label[:, 0, 0]] = False
-    return np.asarray(hole[label][:, 1:-1, 1:-1])
 
 
 def _look(case: Case, reference: Voxels, candidate: Voxels) -> _Outlined:
@@ -290,7 +237,7 @@ def _look(case: Case, reference: Voxels, candidate: Voxels) -> _Outlined:
     # a part touches the other's outline where the lesion that both make up holds any of it
     alone = np.zeros(len(union), dtype=bool)
     to_bone_mm = np.full(len(union), math.inf)
-    for rows in _rows_of(find_lesions(union)):
+    for rows in find_lesions(union).rows():
         alone[rows] = np.bitwise_or.reduce(held_by[rows]) < 3
         to_bone_mm[rows] = _to_bone_mm(case, index[rows])
     uptake = uptake_at(case, union)
@@ -376,14 +323,6 @@ def _rank(region: Region) -> tuple[bool, int, tuple[float, ...]]:
     # rounded, so that two grids for one patient do not differ by the last digit
     place = tuple(round(value, 3) for value in region.centroid_mm)
     return region.kind == "shared", -region.n_voxels, place
-
-
-def _rows_of(lesions: Lesions) -> list[NDArray[np.intp]]:
-    """Return the voxels of each lesion, as ascending rows."""
-    if not len(lesions):
-        return []
-    order = np.argsort(lesions.label, kind="stable")
-    return np.split(order, np.cumsum(lesions.size)[:-1])
 
 
 def _at_most(limit_mm: float) -> float:

@@ -267,3 +267,89 @@ def test_phantom_makes_a_cohort_that_check_reads(
     assert main(["check", out]) == 0
     assert "2 patients" in capsys.readouterr().out
     assert Cohort.open(out).synthetic
+
+
+def test_score_writes_lesions_and_takes_settings(cohort: Cohort, tmp_path: Path) -> None:
+    out, lesions = tmp_path / "scores.parquet", tmp_path / "lesions.csv"
+    options = ["--tolerance", "3", "--tolerance", "0.5", "--threshold", "0.95", "--workers", "2"]
+    command = ["score", str(cohort.root), "--out", str(out), "--lesions", str(lesions), "--quiet"]
+    assert main([*command, *options]) == 0
+    table = pd.read_parquet(out)
+    assert set(table["tolerance_mm"]) == {"0.5 3"}
+    assert {"surface_dice_0.5mm", "surface_dice_3mm"} < set(table.columns)
+    # the models of `give_predictions` reach 0.902 in their outline: nothing is left at 0.95
+    assert set(table.loc[table["candidate_kind"] == "model", "status"]) == {"missed", "both_empty"}
+    # so that the experts' lesion of either patient is the only one that two readers outlined
+    found = pd.read_csv(lesions)
+    assert list(found["patient_id"]) == ["P01", "P02"]
+    assert set(found["reference"] + found["candidate"]) == {"Expert AExpert B"}
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        (["--tolerance", "0"], "tolerances .* expected one or more numbers above 0"),
+        (["--threshold", "1.5"], "threshold 1.5: expected above 0 and at most 1"),
+        (["--workers", "-1"], "-1 workers: expected 1 or more"),
+        (["--lesions", "lesions.xls"], r"lesions\.xls: expected a file name ending in"),
+    ],
+)
+def test_impossible_settings_of_score(
+    cohort: Cohort,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    option: list[str],
+    says: str,
+) -> None:
+    out = tmp_path / "scores.parquet"
+    assert main(["score", str(cohort.root), "--out", str(out), "--quiet", *option]) == 1
+    assert re.search(says, one_line(capsys))
+    assert not out.exists()
+
+
+def test_compare_takes_a_table_of_scores(
+    cohort: Cohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "scores.parquet"
+    assert main(["compare", str(cohort.root), "--quiet"]) == 0
+    expected = capsys.readouterr().out
+    assert main(["score", str(cohort.root), "--out", str(out), "--quiet"]) == 0
+    capsys.readouterr()
+    assert main(["compare", str(cohort.root), "--scores", str(out), "--quiet"]) == 0
+    assert capsys.readouterr().out == expected
+    assert main(["compare", str(cohort.root), "--scores", str(tmp_path / "none.csv")]) == 1
+    assert re.search(r"none\.csv: no such table of scores", one_line(capsys))
+
+
+def test_regions_are_printed_and_written(
+    cohort: Cohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["regions", str(cohort.root), "--patient", "P01"]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    # P01 has one box, of which expert B outlines what lies 6 mm further in
+    assert printed.startswith("P01: Expert A and Expert B, 2 regions\n")
+    assert re.search(r"\n +1 +Expert A +extension ", printed)
+    assert re.search(r"\n +2 Expert A \+ Expert B +shared ", printed)
+    out = tmp_path / "regions.csv"
+    names = ["--reference", "Model B", "--candidate", "Expert A", "--out", str(out)]
+    assert main([*command, *names, "--rim", "9"]) == 0
+    table = pd.read_csv(out)
+    assert list(table["readers"]) == ["Expert A", "Model B + Expert A"]
+    assert list(table["kind"]) == ["boundary", "shared"]
+    assert set(table["rim_mm"]) == {9.0}
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        (["--patient", "P09"], "no case 'P09'; it has P01, P02"),
+        (["--patient", "P01", "--rim", "0"], "patient P01: a rim of 0.0 mm; expected"),
+        (["--patient", "P01", "--reference", "Expert C"], "no reader 'Expert C'; .*did you mean"),
+    ],
+)
+def test_impossible_regions(
+    cohort: Cohort, capsys: pytest.CaptureFixture[str], option: list[str], says: str
+) -> None:
+    assert main(["regions", str(cohort.root), *option]) == 1
+    assert re.search(says, one_line(capsys))

@@ -29,12 +29,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from small import affine_of, turned_about_z
 
+from boneviz.bone import bone_mask
 from boneviz.case import Case
 from boneviz.cohort import Cohort
 from boneviz.errors import GridError, InputError
 from boneviz.nifti import read_volume
 from boneviz.readings import read_readings
-from boneviz.regions import Region, bone_mask, regions, regions_table
+from boneviz.regions import Region, regions, regions_table
 from boneviz.score import score_case
 from boneviz.volume import Grid, Volume
 

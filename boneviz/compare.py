@@ -32,7 +32,8 @@ PER_LESION = ("lesion_hd95_mm", "lesion_surface_dice")
 HIGHER_IS_BETTER: dict[str, bool] = {
     **dict.fromkeys(SHARES, True),
     **dict.fromkeys(DISTANCES, False),
-    "lesion_hd95_mm": False, "lesion_surface_dice": True,
+    "lesion_hd95_mm": False,
+    "lesion_surface_dice": True,
     **dict.fromkeys(("missed_lesions", "extra_lesions", "fpv_ml", "fnv_ml"), False),
 }
 

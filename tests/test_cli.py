@@ -333,11 +333,11 @@ def test_regions_are_printed_and_written(
     assert re.search(r"\n +2 Expert A \+ Expert B +shared ", printed)
     out = tmp_path / "regions.csv"
     names = ["--reference", "Model B", "--candidate", "Expert A", "--out", str(out)]
-    assert main([*command, *names, "--rim", "9"]) == 0
+    assert main([*command, *names, "--rim", "11"]) == 0
     table = pd.read_csv(out)
     assert list(table["readers"]) == ["Expert A", "Model B + Expert A"]
     assert list(table["kind"]) == ["boundary", "shared"]
-    assert set(table["rim_mm"]) == {9.0}
+    assert set(table["rim_mm"]) == {11.0}
 
 
 @pytest.mark.parametrize(

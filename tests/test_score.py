@@ -187,8 +187,9 @@ def test_counts_are_those_of_monai() -> None:
     import torch
 
     rng = np.random.default_rng(5)
-    for _ in range(5):
-        reference, candidate = blob(rng, (7, 8, 9)), blob(rng, (7, 8, 9))
+    for _ in range(200):
+        shape = rng.integers(3, 16, size=3)
+        reference, candidate = blob(rng, shape), blob(rng, shape)
         scores = score_two(reference, candidate)
         tensors = [
             torch.from_numpy(m[None, None].astype(np.float32)) for m in (candidate, reference)

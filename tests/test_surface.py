@@ -262,7 +262,7 @@ def test_sheared_grids_are_refused_and_turned_ones_are_not() -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:surface_distance")
 def test_distances_are_those_of_surface_distance(peer: ModuleType) -> None:
     rng = np.random.default_rng(60)
-    for _ in range(80):
+    for _ in range(200):
         shape = rng.integers(2, 20, size=3)
         spacing_mm = tuple(rng.uniform(0.4, 5, size=3))
         masks = blob(rng, shape), blob(rng, shape)

@@ -15,7 +15,7 @@ from boneviz.metrics import Voxels, find_lesions
 from boneviz.surface import CORNERS, SurfaceDistances, corner_bit
 
 CORNER_MM2 = 19 / 8  # one corner of a voxel of 2 x 3 x 5 mm cut off, see cases.py
-SPACINGS_MM = (SPACING_MM, (1.0, 1.0, 1.0), (0.7, 0.6, 4.0))
+SPACINGS_MM = (SPACING_MM, (1.0, 1.0, 1.0), (0.3, 4.0, 3.0))
 
 
 def mesh_of(mask: NDArray[np.bool_], spacing_mm: tuple[float, ...] = SPACING_MM) -> Mesh:
@@ -288,14 +288,30 @@ def test_from_inside_a_hollow_ball() -> None:
 
 def test_voxels_that_are_short_along_one_axis_only() -> None:
     """What is nearest may be many short steps away, while a long step or two leads to the rest."""
-    spacing_mm = (0.3, 4.0, 3.0)
-    reference = mask_of([(0, 0, 0)], (12, 3, 5))
-    candidate = mask_of([(8, 0, 0), (0, 0, 2)], (12, 3, 5))
-    distances = between(reference, candidate, spacing_mm)
-    # to the tip at 8 * 0.3 - 0.15 mm, from centroids at a third of 0.15, 2 and 1.5 mm; the other
-    # voxel's tip is 4.5 - 0.5 mm away at least
-    near_mm, far_mm = (math.hypot(2.25 + at, 2 / 3, 0.5) for at in (-0.05, 0.05))
-    assert distances.forward_mm == pytest.approx([near_mm] * 4 + [far_mm] * 4)
+    spacing_mm = (0.25, 3.0, 3.0)
+    reference = mesh_of(mask_of([(0, 0, 0)], (12, 3, 5)), spacing_mm)
+    # ten steps, 2.5 mm, and six steps along x and one along z, 1.5 and 3 mm
+    candidate = mesh_of(mask_of([(10, 0, 0), (6, 0, 1)], (12, 3, 5)), spacing_mm)
+    distances = mesh_distances_between(reference, candidate)
+    assert distances is not None
+    assert distances.forward_mm == pytest.approx(by_brute_force_mm(reference, candidate), abs=1e-9)
+    # from the far side of z to the flat side x / 0.125 + y / 1.5 + z / 1.5 = 1 of the first, from
+    # a third of 0.125, 1.5 and 1.5 mm
+    steepness = math.hypot(1 / 0.125, 1 / 1.5, 1 / 1.5)
+    assert distances.forward_mm[-1] == pytest.approx(
+        ((2.5 + 0.125 / 3) / 0.125 - 1 / 3) / steepness
+    )
+
+
+def test_more_corners_than_the_nearest_four_count() -> None:
+    """The nearest point lies on a triangle none of whose corners is among the four nearest."""
+    spacing_mm = (0.25, 3.0, 3.0)
+    reference = mesh_of(mask_of([(12, 0, 2)], (14, 3, 3)), spacing_mm)
+    others = [(0, 1, 1), (11, 2, 2), (12, 0, 0), (12, 2, 2), (13, 0, 0)]
+    candidate = mesh_of(mask_of(others, (14, 3, 3)), spacing_mm)
+    distances = mesh_distances_between(reference, candidate)
+    assert distances is not None
+    assert distances.forward_mm == pytest.approx(by_brute_force_mm(reference, candidate), abs=1e-9)
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -337,3 +353,14 @@ def test_two_hundred_pairs_as_meshmetrics_measures_them() -> None:
             for tolerance_mm in (0.5, 1, 2, 3):
                 dice = distances.surface_dice(tolerance_mm)
                 assert dice == pytest.approx(peer.nsd(tolerance_mm), abs=1e-9)
+
+
+def test_a_tolerance_that_is_a_distance_counts_as_within() -> None:
+    """On a grid of 1 mm many distances are 1 mm, some a last digit more: MeshMetrics parts them."""
+    peer = pytest.importorskip("meshmetrics").DistanceMetrics(verbose=False)
+    rng = np.random.default_rng(11)
+    for _ in range(5):
+        one, two = blob(rng, (9, 9, 9)), blob(rng, (9, 9, 9))
+        peer.set_input(one, two, (1.0, 1.0, 1.0))
+        dice = between(one, two, (1.0, 1.0, 1.0)).surface_dice(1)
+        assert dice == pytest.approx(peer.nsd(1 + 1e-9), abs=1e-9)

@@ -37,7 +37,7 @@ from boneviz.errors import GridError, InputError
 from boneviz.metrics import Voxels, nonzero_positions
 from boneviz.surface import CORNERS, SurfaceDistances, corner_bit
 
-__all__ = ["Mesh", "find_mesh", "mesh_distances_between"]
+__all__ = ["Mesh", "MeshPair", "find_mesh", "mesh_distances_between"]
 
 N_STEPS = 125  # to the cells that are looked up, the nearest first
 LOOKS = (1, 7, 19, 27, 51, 75, 100)  # before these, centroids that see nothing nearer are let go
@@ -187,9 +187,33 @@ def mesh_distances_between(reference: Mesh, candidate: Mesh) -> SurfaceDistances
         )
     if not len(reference) or not len(candidate):
         return None
-    forward = _to_nearest(reference, candidate)
-    backward = _to_nearest(candidate, reference)
-    return SurfaceDistances(*forward, *backward)
+    return MeshPair(reference, candidate).whole()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeshPair:
+    """Two meshes that are both not empty, as `boneviz.surface.SurfacePair` is of two surfaces."""
+
+    reference: Mesh
+    candidate: Mesh
+
+    def whole(self) -> SurfaceDistances:
+        """Return the distances between the two meshes."""
+        return SurfaceDistances(
+            *_to_nearest(self.reference, self.candidate),
+            *_to_nearest(self.candidate, self.reference),
+        )
+
+    def part(
+        self, reference_rows: NDArray[np.intp], candidate_rows: NDArray[np.intp]
+    ) -> SurfaceDistances:
+        """Return the distances between some triangles of either alone, whole lesions each."""
+        parts = []
+        for mesh, rows in ((self.reference, reference_rows), (self.candidate, candidate_rows)):
+            keep = np.zeros(len(mesh), dtype=bool)
+            keep[rows] = True
+            parts.append(mesh.subset(keep))
+        return MeshPair(*parts).whole()
 
 
 def _to_nearest(mesh: Mesh, other: Mesh) -> tuple[Floats, Floats]:

@@ -19,6 +19,7 @@ from boneviz.case import Case, Prediction, Reader
 from boneviz.content import Content, content_of, uptake_at
 from boneviz.errors import GridError, InputError
 from boneviz.matching import Drawn, LesionMatch, distances_of_matches
+from boneviz.mesh import Mesh, MeshPair, find_mesh
 from boneviz.metrics import (
     Lesions,
     Voxels,
@@ -49,7 +50,7 @@ class _Reading:
     voxels: Voxels
     lesions: Lesions
     content: Content
-    surface: Surface
+    surface: Surface | Mesh
 
     @property
     def drawn(self) -> Drawn:
@@ -172,7 +173,7 @@ def score_case(
             voxels,
             find_lesions(voxels),
             content_of(uptake, rows, voxel_ml=grid.voxel_volume_ml),
-            find_surface(voxels, spacing_mm=grid.spacing_mm),
+            (find_mesh if mesh else find_surface)(voxels, spacing_mm=grid.spacing_mm),
         )
     shared = _shared_voxels(readings)
     done: dict[tuple[str, str], Scores] = {}
@@ -270,7 +271,11 @@ def _distances(
     first, second = reference.surface, candidate.surface
     if not len(first) or not len(second):
         return None, ()
-    pair = SurfacePair.of(first, second)
+    pair: SurfacePair | MeshPair
+    if isinstance(first, Mesh) and isinstance(second, Mesh):
+        pair = MeshPair(first, second)
+    elif isinstance(first, Surface) and isinstance(second, Surface):
+        pair = SurfacePair.of(first, second)
     matches = distances_of_matches(
         grid, reference.drawn, candidate.drawn, shared, part=pair.part, tolerance_mm=tolerance_mm
     )

@@ -181,7 +181,10 @@ def test_a_cohort_without_patients_is_refused(tmp_path: Path) -> None:
     ("lost", "says"),
     [
         ("P02/S1/pet.nii.gz", "patient P02: no pet.nii.gz in .*S1; every patient needs"),
-        ("P02/S1/ct.nii.gz", "patient P02: PET without CT in .*S1: expected ct.nii.gz beside pet.nii.gz"),
+        (
+            "P02/S1/ct.nii.gz",
+            "patient P02: PET without CT in .*S1: expected ct.nii.gz beside pet.nii.gz",
+        ),
         ("P01/ct.nii.gz", "patient P01: PET without CT"),
         (
             "P01/expert_b.nii.gz",

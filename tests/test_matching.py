@@ -7,7 +7,7 @@ import pickle
 
 import numpy as np
 import pytest
-from cases import EXPERT_A, EXPERT_B, VOXEL_ML, blob, case_of, mask_of
+from cases import EXPERT_A, EXPERT_B, SPACING_MM, VOXEL_ML, blob, case_of, mask_of
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -23,9 +23,10 @@ def score_two(
     *,
     grid: Grid | None = None,
     tolerance_mm: tuple[float, ...] = (1.0, 3.0),
+    mesh: bool = False,
 ) -> Scores:
     case = case_of({EXPERT_A: reference, EXPERT_B: candidate}, grid=grid)
-    (scores,) = score_case(case, tolerance_mm=tolerance_mm)
+    (scores,) = score_case(case, tolerance_mm=tolerance_mm, mesh=mesh)
     return scores
 
 
@@ -107,19 +108,22 @@ def test_abutting_outlines_do_not_match() -> None:
     assert math.isnan(scores.lesion_surface_dice(1.0))
 
 
-def test_each_match_scores_as_it_would_alone() -> None:
+@pytest.mark.parametrize("mesh", [False, True])
+def test_each_match_scores_as_it_would_alone(mesh: bool) -> None:
     rng = np.random.default_rng(26)
     n_matches = 0
     for _ in range(60):
         shape = rng.integers(8, 16, 3)
-        grid = Grid.straight(shape, rng.uniform(0.5, 5, 3).tolist())
+        # a mesh takes time for every new spacing
+        spacing_mm = SPACING_MM if mesh else rng.uniform(0.5, 5, 3).tolist()
+        grid = Grid.straight(shape, spacing_mm)
         masks = [blob(rng, shape), blob(rng, shape)]
-        scores = score_two(*masks, grid=grid)
+        scores = score_two(*masks, grid=grid, mesh=mesh)
         labels = [ndimage.label(mask, np.ones((3, 3, 3)))[0] for mask in masks]
         for match in scores.matches:
             # the lesions of this match, found again from its centroid's neighbours by overlap
             parts = _same_parts(labels, match.centroid_mm, grid)
-            alone = score_two(*parts, grid=grid)
+            alone = score_two(*parts, grid=grid, mesh=mesh)
             assert match.hd95_mm == pytest.approx(alone.hd95_mm)
             assert dict(match.surface_dice) == pytest.approx(dict(alone.surface_dice))
             assert match.dice == pytest.approx(alone.dice)

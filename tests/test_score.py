@@ -83,6 +83,25 @@ def test_distances_by_hand() -> None:
     assert scores.tolerance_mm == (1.0, 3.0)
 
 
+def test_mesh_distances_by_hand() -> None:
+    # voxels one step of 3 mm apart along y. The mesh of either is an octahedron whose tips lie half
+    # a step from its centre: 8 triangles with centroids a third of that off along each axis
+    reference, candidate = mask_of([(1, 1, 1)]), mask_of([(1, 2, 1)])
+    case = case_of({EXPERT_A: reference, EXPERT_B: candidate})
+    (scores,) = score_case(case, mesh=True)
+    assert scores.surface == "mesh"
+    assert not scores.tolerance_below_two_voxels
+    # they share one tip. The four far centroids of either lie (1/6, 4/6, 1/6) steps off it, which is
+    # (2/6, 2, 5/6) mm, and are nearest to the tip
+    far_mm = math.hypot(2 / 6, 2, 5 / 6)
+    # the four near ones lie (2/6, 1, 5/6) mm off. The other's edge from the tip towards its tip
+    # along z runs along (0, 1.5, 2.5): on it they are (5/6 * 2.5 - 1 * 1.5)^2 / 8.5 mm2 nearer
+    near_mm = math.sqrt((2 / 6) ** 2 + 1 + (5 / 6) ** 2 - (7 / 12) ** 2 / 8.5)
+    assert scores.hd_mm == scores.hd95_mm == pytest.approx(far_mm)
+    assert scores.assd_mm == scores.masd_mm == pytest.approx((far_mm + near_mm) / 2)
+    assert dict(scores.surface_dice) == {1.0: 0.0, 2.0: pytest.approx(0.5)}
+
+
 NAN = math.nan
 # reference, candidate, status, Dice and IoU, sensitivity, precision, FPV, FNV in voxels;
 # the distances are NaN in all of these

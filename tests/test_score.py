@@ -91,7 +91,7 @@ def test_mesh_distances_by_hand() -> None:
     (scores,) = score_case(case, mesh=True)
     assert scores.surface == "mesh"
     assert not scores.tolerance_below_two_voxels
-    # they share one tip. The four far centroids of either lie (1/6, 4/6, 1/6) steps off it, which is
+    # they share one tip. The four far centroids of either lie (1/6, 4/6, 1/6) steps off it, that is
     # (2/6, 2, 5/6) mm, and are nearest to the tip
     far_mm = math.hypot(2 / 6, 2, 5 / 6)
     # the four near ones lie (2/6, 1, 5/6) mm off. The other's edge from the tip towards its tip

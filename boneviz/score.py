@@ -19,7 +19,8 @@ from boneviz.case import Case, Prediction, Reader
 from boneviz.content import Content, content_of, uptake_at
 from boneviz.errors import GridError, InputError
 from boneviz.matching import Drawn, LesionMatch, distances_of_matches
-from boneviz.mesh import Mesh, MeshPair, find_mesh
+from boneviz.mesh import Mesh, find_mesh
+from boneviz.meshpair import MeshPair
 from boneviz.metrics import (
     Lesions,
     Voxels,
@@ -112,8 +113,8 @@ def score_case(
 
     Each mask is scanned once and all that concerns it alone is made once. Distances are between
     surface elements of the grid (`boneviz.surface`), which at tolerances below two voxels only
-    see steps of the lattice; with `mesh` they are between triangle meshes (`boneviz.mesh`), which
-    takes several times as long. SUV are those of the PET as `harmonise` puts it onto the CT.
+    see steps of the lattice; with `mesh` they are between triangle meshes (`boneviz.meshpair`),
+    which takes several times as long. SUV are those of the PET as `harmonise` puts it onto the CT.
 
     Parameters
     ----------
@@ -273,7 +274,8 @@ def _distances(
         return None, ()
     pair: SurfacePair | MeshPair
     if isinstance(first, Mesh) and isinstance(second, Mesh):
-        pair = MeshPair(first, second)
+        lesion = [side.lesions.label[side.surface.voxel] for side in (reference, candidate)]
+        pair = MeshPair.of(first, second, lesion[0].astype(np.int64), lesion[1].astype(np.int64))
     elif isinstance(first, Surface) and isinstance(second, Surface):
         pair = SurfacePair.of(first, second)
     matches = distances_of_matches(

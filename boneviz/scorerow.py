@@ -39,7 +39,7 @@ class Scores:
     threshold : probability from which a voxel counts as the model's outline
     tolerance_mm : of surface Dice, ascending
     surface : what distances are measured between, elements of the ``grid`` (`boneviz.surface`) or
-        a triangle ``mesh`` (`boneviz.mesh`)
+        a triangle ``mesh`` (`boneviz.meshpair`)
     spacing_mm, diagonal_mm : of the grid; the diagonal bounds every distance
     version : of boneviz
     dice, iou, sensitivity, precision : of voxels, 0 to 1

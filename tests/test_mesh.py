@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from boneviz.cubes import MIDPOINTS, triangles_of_codes
 from boneviz.errors import GridError, InputError
-from boneviz.mesh import Mesh, find_mesh, mesh_distances_between
+from boneviz.mesh import Mesh, find_mesh
+from boneviz.meshpair import mesh_distances_between
 from boneviz.metrics import Voxels, find_lesions
 from boneviz.surface import CORNERS, SurfaceDistances, corner_bit
 

@@ -29,12 +29,15 @@ class Reader:
     intent : ``high-sensitivity`` (nothing missed), ``high-specificity`` (only what is
         certain) or ``none``
     learned_from : for a model, the name of the expert whose outlines it was trained on
+    variant : for a model that is not the study's own, what sets it apart, such as ``CT only`` or
+        ``seed 1``
     """
 
     name: str
     kind: ReaderKind = "expert"
     intent: Intent = "none"
     learned_from: str | None = None
+    variant: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip() or not self.name.isprintable():
@@ -51,6 +54,8 @@ class Reader:
             )
         if self.learned_from is not None and self.kind != "model":
             raise InputError(f"reader {self.name}: only a model learns from an expert")
+        if self.variant and self.kind != "model":
+            raise InputError(f"reader {self.name}: only a model is a variant of another")
 
     @property
     def key(self) -> str:

@@ -202,6 +202,7 @@ class Cohort:
                     "kind": reader.kind,
                     "intent": reader.intent,
                     **({"learned_from": reader.learned_from} if reader.learned_from else {}),
+                    **({"variant": reader.variant} if reader.variant else {}),
                 }
                 for reader in self.readers
             ],

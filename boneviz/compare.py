@@ -25,7 +25,15 @@ from boneviz.scoretable import CohortScores
 
 __all__ = ["HIGHER_IS_BETTER", "Cell", "CrossEvaluation", "cross_evaluate", "higher_is_better"]
 
-SHARES = ("dice", "iou", "sensitivity", "precision", "lesion_f1", "surface_dice")
+SHARES = (
+    "dice",
+    "iou",
+    "sensitivity",
+    "precision",
+    "volume_matched_dice",
+    "lesion_f1",
+    "surface_dice",
+)
 PRIMARY = "dice"
 DISTANCES = ("hd_mm", "hd95_mm", "assd_mm", "masd_mm")
 PER_LESION = ("lesion_hd95_mm", "lesion_surface_dice")
@@ -205,7 +213,7 @@ class CrossEvaluation:
         Parameters
         ----------
         models : names of two models of two experts, in this order; may be left out where there
-            are just two
+            are just two that are no variants
 
         Raises
         ------
@@ -213,11 +221,9 @@ class CrossEvaluation:
             There are not two models of two experts, a pair was not scored, or the metric has no
             better or worse.
         """
-        better = higher_is_better(self.metric)
-        if better is None:
-            raise InputError(f"{self.metric} has no better or worse: take dice or another score")
         by_name = {model.name: model for model in self.models}
-        chosen = [by_name[name] for name in models or by_name if name in by_name]
+        main = [model.name for model in self.models if not model.variant]
+        chosen = [by_name[name] for name in models or main if name in by_name]
         names = {expert.name for expert in self.experts}
         own = [model.learned_from for model in chosen if model.learned_from in names]
         if len(chosen) != 2 or len(set(own)) != 2:
@@ -228,15 +234,27 @@ class CrossEvaluation:
             )
         ma, mb = (model.name for model in chosen)
         ea, eb = (str(model.learned_from) for model in chosen)
-        sign = 1 if better else -1
         return interaction_of(
-            (sign * self._column(ea, ma), sign * self._column(eb, mb)),
-            (sign * self._column(eb, ma), sign * self._column(ea, mb)),
-            (sign * self._column(ea, eb), sign * self._column(eb, ea)),
+            (self.turned(ea, ma), self.turned(eb, mb)),
+            (self.turned(eb, ma), self.turned(ea, mb)),
+            (self.turned(ea, eb), self.turned(eb, ea)),
             metric=self.metric,
             experts=(ea, eb),
             models=(ma, mb),
         )
+
+    def turned(self, reference: str, candidate: str) -> pd.Series[float]:
+        """Return a pair's values by patient, turned so that more is better.
+
+        Raises
+        ------
+        InputError
+            The pair was not scored, or the metric has no better or worse.
+        """
+        better = higher_is_better(self.metric)
+        if better is None:
+            raise InputError(f"{self.metric} has no better or worse: take dice or another score")
+        return (1 if better else -1) * self._column(reference, candidate)
 
     @property
     def _pairs(self) -> tuple[tuple[str, str], ...]:

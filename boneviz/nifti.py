@@ -188,6 +188,7 @@ def write_prediction(prediction: Prediction, folder: str | Path) -> Path:
             "kind": prediction.reader.kind,
             "intent": prediction.reader.intent,
             "learned_from": prediction.reader.learned_from,
+            **({"variant": prediction.reader.variant} if prediction.reader.variant else {}),
         },
         "fold": prediction.fold,
         "checkpoint_id": prediction.checkpoint_id,

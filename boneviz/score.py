@@ -37,6 +37,7 @@ from boneviz.scorerow import Scores, Status, SurfaceKind
 from boneviz.surface import Surface, SurfaceDistances, SurfacePair, find_surface, require_orthogonal
 from boneviz.version import __version__
 from boneviz.volume import Grid
+from boneviz.volumematch import above_zero, volume_matched_dice
 
 __all__ = ["ScoreSettings", "default_pairs", "score_case"]
 
@@ -51,6 +52,8 @@ class _Reading:
     voxels: Voxels
     lesions: Lesions
     content: Content
+    prediction: Prediction | None
+    above_zero: NDArray[np.floating] | None
     surface: Surface | Mesh
 
     @property
@@ -174,6 +177,8 @@ def score_case(
             voxels,
             find_lesions(voxels),
             content_of(uptake, rows, voxel_ml=grid.voxel_volume_ml),
+            of_model.get(reader),
+            above_zero(of_model[reader].probability.array) if reader in of_model else None,
             (find_mesh if mesh else find_surface)(voxels, spacing_mm=grid.spacing_mm),
         )
     shared = _shared_voxels(readings)
@@ -236,6 +241,7 @@ def _score_pair(
         iou=iou(n_both, n_reference, n_candidate),
         sensitivity=share(n_both, n_reference),
         precision=share(n_both, n_candidate),
+        volume_matched_dice=_volume_matched(reference, candidate),
         reference_ml=n_reference * ml,
         candidate_ml=n_candidate * ml,
         volume_difference_ml=(n_candidate - n_reference) * ml,
@@ -259,6 +265,15 @@ def _score_pair(
         candidate_content=candidate.content,
         matches=matches,
     )
+
+
+def _volume_matched(reference: _Reading, candidate: _Reading) -> float:
+    expert, model = sorted(
+        (reference, candidate), key=lambda reading: reading.prediction is not None
+    )
+    if expert.prediction is not None or model.prediction is None or model.above_zero is None:
+        return math.nan
+    return volume_matched_dice(model.prediction.probability.array, model.above_zero, expert.voxels)
 
 
 def _distances(

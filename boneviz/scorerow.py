@@ -43,6 +43,8 @@ class Scores:
     spacing_mm, diagonal_mm : of the grid; the diagonal bounds every distance
     version : of boneviz
     dice, iou, sensitivity, precision : of voxels, 0 to 1
+    volume_matched_dice : Dice with a model's probability cut at the level at which it draws as
+        much as the expert (`boneviz.volumematch`); NaN but between an expert and a model
     reference_ml, candidate_ml, volume_difference_ml : the difference is candidate less reference
     hd_mm, hd95_mm, assd_mm, masd_mm : as in `boneviz.surface`
     surface_dice : tolerance in mm -> 0 to 1
@@ -74,6 +76,7 @@ class Scores:
     iou: float
     sensitivity: float
     precision: float
+    volume_matched_dice: float
     reference_ml: float
     candidate_ml: float
     volume_difference_ml: float

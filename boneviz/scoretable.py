@@ -166,6 +166,7 @@ def row_of(scores: Scores) -> dict[str, Any]:
         row[f"{role}_kind"] = reader.kind
         row[f"{role}_intent"] = reader.intent
         row[f"{role}_learned_from"] = reader.learned_from or ""
+        row[f"{role}_variant"] = reader.variant
     x, y, z = scores.spacing_mm
     return row | {
         "status": scores.status,
@@ -219,6 +220,7 @@ def _reader(row: Mapping[str, Any], role: str) -> Reader:
         row[f"{role}_kind"],
         row[f"{role}_intent"],
         row[f"{role}_learned_from"] or None,
+        row[f"{role}_variant"],
     )
 
 

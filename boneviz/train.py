@@ -37,10 +37,12 @@ def model_of(cohort: Cohort, config: TrainConfig) -> Reader:
         )
     name = expert.name.replace("Expert", "Model")
     name = name if name != expert.name else f"Model of {expert.name}"
-    if config.fuse.modality != "fused":
-        name = f"{name} ({config.fuse.modality.upper()} only)"
+    variant = "" if config.fuse.modality == "fused" else f"{config.fuse.modality.upper()} only"
+    if variant:
+        name = f"{name} ({variant})"
     named = [reader for reader in cohort.models if reader.name == name]
-    return named[0] if named else Reader(name, "model", expert.intent, learned_from=expert.name)
+    new = Reader(name, "model", expert.intent, learned_from=expert.name, variant=variant)
+    return named[0] if named else new
 
 
 def weights_path(cohort: Cohort, config: TrainConfig) -> Path:

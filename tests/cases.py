@@ -97,6 +97,7 @@ def scores_of(
         "diagonal_mm": 100.0,
         "version": "0",
         **dict.fromkeys(("dice", "iou", "sensitivity", "precision", "lesion_f1"), 0.5),
+        "volume_matched_dice": 0.5,
         **dict.fromkeys(("hd_mm", "hd95_mm", "assd_mm", "masd_mm"), math.nan if one_empty else 5.0),
         "surface_dice": dict.fromkeys((1.0, 2.0), math.nan if one_empty else 0.5),
         "reference_ml": 1.0,

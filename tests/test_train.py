@@ -306,8 +306,8 @@ def test_a_model_is_named_after_its_expert_and_input(
     there = [Reader(model, "model", learned_from=expert) for model in models]
     cohort = Cohort("Tiny", tmp_path, (Reader(expert, "expert", "high-sensitivity"), *there), ())
     config = replace(CONFIG, expert=expert, fuse=FuseConfig(modality=modality))  # type: ignore[arg-type]
-    model = model_of(cohort, config)
-    assert model == Reader(name, "model", "high-sensitivity", learned_from=expert)
+    variant = "" if modality == "fused" else f"{modality.upper()} only"
+    assert model_of(cohort, config) == Reader(name, "model", "high-sensitivity", expert, variant)
 
 
 def test_the_rate_rises_then_falls_to_nothing() -> None:

@@ -1,6 +1,6 @@
 """Score 1,000 small synthetic patients under a memory cap: time per patient and peak memory.
 
-    python benchmarks/cohort.py [--patients 1000] [--cap-mb 600]
+    python benchmarks/cohort.py [--patients 1000] [--cap-mb 600] [--write]
 
 The cap is on the data segment of every process (RLIMIT_DATA: heap and anonymous memory), so that
 a run that kept its volumes would end with a MemoryError. Times are of one process; the same cohort
@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from results import machine, write_results
 
 from boneviz import scorecohort
 from boneviz.case import Case, Prediction, Reader
@@ -90,6 +91,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--patients", type=int, default=1000)
     parser.add_argument("--cap-mb", type=int, default=600)
+    parser.add_argument("--write", action="store_true")
     parser.add_argument("--score", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.score:
@@ -100,15 +102,26 @@ def main() -> None:
         for number in range(options.patients):
             make_patient(root, number)
         Cohort("Thousand", root, EXPERTS, ()).save()
-        print(f"{options.patients} patients, cap {options.cap_mb} MB of data per process\n")
-        print("| | |\n|---|---|")
+        lines = [
+            machine(("numpy", "scipy", "pandas", "nibabel", "joblib")),
+            "",
+            f"{options.patients} patients, cap of {options.cap_mb} MB of data per process.",
+            "",
+            "| | |",
+            "|---|---|",
+        ]
         command = [sys.executable, __file__, "--score", folder, "--cap-mb", str(options.cap_mb)]
-        subprocess.run(command, check=True)
+        printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        lines += printed.splitlines()
         resource.setrlimit(resource.RLIMIT_DATA, (options.cap_mb * 2**20,) * 2)
         for what in ("all cores", "again, nothing to do"):
             began = time.perf_counter()
             score_cohort(Cohort.open(root), out=root / "all.parquet", progress=False)
-            print(f"| {what} | {time.perf_counter() - began:.1f} s in all |")
+            lines.append(f"| {what} | {time.perf_counter() - began:.1f} s in all |")
+    text = "\n".join(lines)
+    print(text)
+    if options.write:
+        write_results("cohort", text)
 
 
 if __name__ == "__main__":

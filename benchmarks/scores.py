@@ -15,7 +15,6 @@ import argparse
 import itertools
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -24,16 +23,15 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-
-import boneviz
+from results import machine, write_results
 
 Masks = list[NDArray[np.bool_]]
 TOOLS = ("boneviz", "boneviz mesh", "surface-distance", "pymeshmetrics", "MONAI")
+PACKAGES = ("numpy", "scipy", "surface-distance", "pymeshmetrics", "vtk", "monai", "torch")
 BUDGET_S = 100.0  # of one tool and case: below it a call is repeated, up to REPEATS times
 REPEATS = 9
 PAIRS = tuple(itertools.combinations(range(4), 2))
@@ -293,42 +291,6 @@ def table_of(setup: Setup, masks: Masks, found: dict[str, dict]) -> str:
     return "\n".join(lines)
 
 
-def machine() -> str:
-    model = next(
-        (
-            line.split(":", 1)[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.processor(),
-    )
-    names = (
-        "boneviz",
-        "numpy",
-        "scipy",
-        "surface-distance",
-        "pymeshmetrics",
-        "vtk",
-        "monai",
-        "torch",
-    )
-    versions = [
-        f"{name} {boneviz.__version__ if name == 'boneviz' else version(name)}" for name in names
-    ]
-    return (
-        f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}; "
-        f"{', '.join(versions)}"
-    )
-
-
-def write_results(section: str, text: str) -> None:
-    """Put a text between the marks of its section in RESULTS.md."""
-    path = Path(__file__).with_name("RESULTS.md")
-    begin, end = f"<!-- {section} -->", f"<!-- /{section} -->"
-    before, _, rest = path.read_text().partition(begin)
-    path.write_text(f"{before}{begin}\n\n{text}\n\n{end}{rest.partition(end)[2]}")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--case", action="append", help="part of a case's name; may be repeated")
@@ -365,7 +327,7 @@ def main() -> None:
                 found[tool] = json.loads(printed.splitlines()[-1])
                 print(f"{setup.name}: {tool} {found[tool]['median_s']:.3f} s", file=sys.stderr)
         tables.append(table_of(setup, masks, found))
-    text = "\n\n".join([machine(), *tables])
+    text = "\n\n".join([machine(PACKAGES), *tables])
     print(text)
     if options.write:
         write_results("scores", text)

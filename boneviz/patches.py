@@ -31,6 +31,7 @@ class TrainConfig:
     steps : optimiser steps, each on `batch` patches of `patch` voxels at `spacing_mm`
     rate : peak learning rate of the one-cycle schedule (AdamW)
     seed : of weights, patches and augmentation
+    variant : what sets the model apart by name, such as ``seed 1``; the fit does not depend on it
     save_every : steps between states from which an interrupted fit goes on
     """
 
@@ -42,6 +43,7 @@ class TrainConfig:
     spacing_mm: tuple[float, float, float] = (2.5, 2.5, 2.5)
     rate: float = 2e-3
     seed: int = 0
+    variant: str = ""
     save_every: int = 500
     net: NetConfig = field(default_factory=NetConfig)
     fuse: FuseConfig = field(default_factory=FuseConfig)

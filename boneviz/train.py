@@ -37,7 +37,8 @@ def model_of(cohort: Cohort, config: TrainConfig) -> Reader:
         )
     name = expert.name.replace("Expert", "Model")
     name = name if name != expert.name else f"Model of {expert.name}"
-    variant = "" if config.fuse.modality == "fused" else f"{config.fuse.modality.upper()} only"
+    modality = "" if config.fuse.modality == "fused" else f"{config.fuse.modality.upper()} only"
+    variant = ", ".join(part for part in (modality, config.variant) if part)
     if variant:
         name = f"{name} ({variant})"
     named = [reader for reader in cohort.models if reader.name == name]
@@ -68,8 +69,8 @@ def fit(cohort: Cohort, folds: Folds, config: TrainConfig, *, progress: bool = T
     Raises
     ------
     TrainingError
-        Patients that the folds do not know, no lesion in the training patients, or a loss that
-        is not a number.
+        Patients that the folds do not know, no lesion in the training patients, or a loss or
+        gradient that is not a number.
     CohortError
         The cohort has no such expert.
     CheckpointError
@@ -82,8 +83,11 @@ def fit(cohort: Cohort, folds: Folds, config: TrainConfig, *, progress: bool = T
         raise TrainingError(
             f"patients {', '.join(unknown)} are in no fold: deal the folds again for this cohort"
         )
+    state = path.with_name(path.stem + ".state.safetensors")
     if card_of(path).is_file():
-        return _finished(path, config, trained_on)
+        there = _finished(path, config, trained_on)
+        state.unlink(missing_ok=True)  # of a fit that was killed as it ended
+        return there
     refs = [ref for ref in cohort if ref.patient_id in trained_on]
     samples = read_samples(refs, cohort.reader(config.expert), config, progress=progress)
 
@@ -93,7 +97,6 @@ def fit(cohort: Cohort, folds: Folds, config: TrainConfig, *, progress: bool = T
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.rate, weight_decay=1e-4)
     average = {name: t.detach().clone() for name, t in network.state_dict().items()}
     loss_of = DiceCELoss(sigmoid=True, batch=True)
-    state = path.with_name(path.stem + ".state.safetensors")
     log = _Log(path.with_name(path.stem + ".log.json"))
     settings = f"{settings_of(config)} {sorted(trained_on)}"
     start = _resume(state, settings, network, optimiser, average)
@@ -113,24 +116,21 @@ def fit(cohort: Cohort, folds: Folds, config: TrainConfig, *, progress: bool = T
         logits = network(images.to(device))  # N,1,X,Y,Z
         loss = loss_of(logits, lesions.to(device))
         value = float(loss.detach())
-        if not math.isfinite(value):
-            kept = f"the last good state is kept in {state.name}" if state.is_file() else "nothing"
-            raise TrainingError(
-                f"{path.stem}: loss {value} at step {step}, kept: {kept}; look for damaged images "
-                f"among the training patients, or move models/ away and use a rate below "
-                f"{config.rate}"
-            )
+        _require_finite("loss", value, step, state, config)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        slope = float(torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0))
+        # one such step would spoil the weights, and the next state would keep them
+        _require_finite("gradient", slope, step, state, config)
         optimiser.step()
         _follow(average, network, min(0.995, (1 + step) / (10 + step)))
         log.add(step, value)
         if step % 10 == 0:
             bar.set_postfix(loss=f"{log.recent():.3f}", refresh=False)
         if (step + 1) % config.save_every == 0 and step + 1 < config.steps:
-            _save_state(state, settings, step + 1, network, optimiser, average)
+            # killed in between, the log is ahead of the state, and what is ahead is forgotten
             log.write()
+            _save_state(state, settings, step + 1, network, optimiser, average)
     log.write()
     checkpoint = Checkpoint(
         reader=model_of(cohort, config),
@@ -152,7 +152,9 @@ def fit(cohort: Cohort, folds: Folds, config: TrainConfig, *, progress: bool = T
 
 def settings_of(config: TrainConfig) -> str:
     """Return all settings of a fit as JSON, by which two fits are the same or not."""
-    return json.dumps(asdict(config), sort_keys=True)
+    settings = asdict(config)
+    del settings["variant"]  # a name, on which no weight depends
+    return json.dumps(settings, sort_keys=True)
 
 
 def _finished(path: Path, config: TrainConfig, trained_on: frozenset[str]) -> Checkpoint:
@@ -170,6 +172,17 @@ def _finished(path: Path, config: TrainConfig, trained_on: frozenset[str]) -> Ch
                 "move models/ away to train again"
             )
     return there
+
+
+def _require_finite(what: str, value: float, step: int, state: Path, config: TrainConfig) -> None:
+    """Raise `TrainingError` for a loss or gradient that is not a number, or without bounds."""
+    if not math.isfinite(value):
+        kept = f"the last good state is kept in {state.name}" if state.is_file() else "nothing"
+        raise TrainingError(
+            f"{state.name.split('.')[0]}: {what} {value} at step {step}, kept: {kept}; look for "
+            "damaged images among the training patients, or move models/ away and use a rate "
+            f"below {config.rate}"
+        )
 
 
 def _rate(step: int, config: TrainConfig) -> float:

@@ -43,7 +43,16 @@ def cohort_of(root: Path, voxels: dict[tuple[str, str], tuple[int, int]]) -> Coh
             array = np.zeros(STRAIGHT.shape, dtype=bool)
             array.flat[:count] = True
             masks[expert] = Volume(array, STRAIGHT, "label")
-        case = replace(case_on(STRAIGHT, masks=masks), patient_id=patient, session=session)
+        # a scan of one's own for each: air of -1000 HU and more, SUVbw 0 and more
+        own = np.zeros(STRAIGHT.shape)
+        own.flat[0] = len(refs)
+        case = replace(
+            case_on(STRAIGHT, masks=masks),
+            patient_id=patient,
+            session=session,
+            ct=Volume((own - 1000).astype(np.int16), STRAIGHT, "HU"),
+            pet=Volume(own.astype(np.float32), STRAIGHT, "SUVbw"),
+        )
         refs.append(write_case(case, root))
     Cohort("Tiny", root, (EXPERT_A, EXPERT_B), tuple(refs)).save()
     return Cohort.open(root)

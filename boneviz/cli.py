@@ -174,6 +174,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="MM",
         help="how thick a difference is still a matter of the boundary (default 5)",
     )
+    made.add_argument(
+        "--threshold", type=float, default=0.5, help="of models' probabilities (default 0.5)"
+    )
     made.add_argument("--out", type=Path, help="a .parquet or .csv file (default: print)")
 
     made = command("compare", _compare, "Print the cross-evaluation of models and experts.", read)
@@ -302,6 +305,8 @@ def _score(options: argparse.Namespace) -> int:
     for path in (options.out, options.lesions):
         if path is not None:
             require_suffix(path)
+    if options.lesions in (options.out, options.out.with_suffix(".csv")):
+        raise InputError(f"{options.lesions}: the table of scores goes there; take another name")
     cohort = Cohort.open(options.cohort, incomplete="set aside" if options.keep_going else "refuse")
     scores = score_cohort(
         cohort,
@@ -334,7 +339,10 @@ def _regions(options: argparse.Namespace) -> None:
 
     if options.out is not None:
         require_suffix(options.out)
-    cohort = Cohort.open(options.cohort)
+    cohort = Cohort.open(options.cohort, incomplete="set aside")
+    for failure in cohort.failures:
+        if failure.case_id == options.patient:
+            raise InputError(failure.error)
     readings = read_readings(cohort, cohort[options.patient], predictions=options.predictions)
     names = [reader.name for reader in readings.readers]
     if len(names) < 2:
@@ -344,8 +352,21 @@ def _regions(options: argparse.Namespace) -> None:
         )
     reference = options.reference or next(n for n in names if n != options.candidate)
     candidate = options.candidate or next(n for n in names if n != reference)
-    found = regions(readings.case, reference, candidate, readings.predictions, rim_mm=options.rim)
+    found = regions(
+        readings.case,
+        reference,
+        candidate,
+        readings.predictions,
+        rim_mm=options.rim,
+        threshold=options.threshold,
+    )
     table = regions_table(found)
+    chosen = [p for p in readings.predictions if p.reader.name in (reference, candidate)]
+    for prediction in chosen:
+        if not prediction.held_out:
+            print(f"{prediction.reader.name} had learned from this patient: no new reading.")
+    if any(prediction.demonstration for prediction in chosen) and not cohort.synthetic:
+        print(DEMONSTRATION)
     if options.out is not None:
         write_table(table, options.out)
         print(f"{len(table)} regions in {options.out}")
@@ -373,6 +394,7 @@ def _compare(options: argparse.Namespace) -> None:
         scores = score_cohort(cohort, predictions=options.predictions, progress=not options.quiet)
     else:
         scores = read_scores(options.scores)
+        _require_of(cohort, scores, options.scores)
     evaluation = cross_evaluate(scores, metric=options.metric)
     print(f"{options.metric}, candidates down, reference across, mean ± SD over patients\n")
     print(evaluation.to_table().to_string())
@@ -387,6 +409,19 @@ def _compare(options: argparse.Namespace) -> None:
     print(f"\nby patient, candidate / reference\n{by_patient.round(3).to_string()}")
     print(f"\n{evaluation.words}")
     _say_demonstration(cohort, scores)
+
+
+def _require_of(cohort: Cohort, scores: CohortScores, path: Path) -> None:
+    """Raise where a table of scores is of another cohort, or of what this one was before."""
+    cases = {case.case_id for case in (*cohort.cases, *cohort.failures)}
+    found = {row.case_id for row in scores} | {failure.case_id for failure in scores.failures}
+    if found != cases:
+        more, less = ", ".join(sorted(found - cases)), ", ".join(sorted(cases - found))
+        raise InputError(
+            f"{path}: not the scores of {cohort.name}: cases that are not in the cohort: "
+            f"{more or 'none'}; cases that are not in the table: {less or 'none'}; "
+            "run `boneviz score` on this cohort"
+        )
 
 
 def _say_demonstration(cohort: Cohort, scores: CohortScores) -> None:

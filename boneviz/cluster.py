@@ -128,7 +128,7 @@ def on_cluster(tasks: Mapping[str, Task], client: Client | str, *, shared: Path)
         for name, task in tasks.items()
     ]
     try:
-        for future in distributed.as_completed(futures):
+        for future in distributed.as_completed(futures, loop=client.loop):
             future.result()
             yield future.key.removeprefix("boneviz-")
     except distributed.KilledWorker as error:

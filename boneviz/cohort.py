@@ -232,7 +232,7 @@ class Cohort:
         with_ct = [ct.parent for ct in found if not _hidden(ct, root)]
         pets = [*root.glob("*/pet.nii*"), *root.glob("*/*/pet.nii*")]
         pets = [pet for pet in pets if not _hidden(pet, root)]
-        folders = sorted({*with_ct, *(pet.parent for pet in pets)})
+        folders = sorted({*with_ct, *(pet.parent for pet in pets), *_of_other_names(root)})
         if not folders:
             raise CohortError(f"{root}: no patient folder with ct.nii.gz and pet.nii.gz")
         cases: list[CaseRef] = []
@@ -241,6 +241,12 @@ class Cohort:
             inside = folder.relative_to(root).parts
             session = inside[1] if len(inside) == 2 else ""
             try:
+                if folder not in with_ct and not _holds(folder, "pet"):
+                    names = ", ".join(sorted(f.name for f in folder.glob("*.nii*")))
+                    raise CohortError(
+                        f"patient {inside[0]}: no ct.nii.gz and no pet.nii.gz in {folder}, found "
+                        f"{names}: expected these names, in small letters; rename the files"
+                    )
                 if folder not in with_ct:
                     raise CohortError(
                         f"patient {inside[0]}: PET without CT in {folder}: "
@@ -296,6 +302,23 @@ class Cohort:
         ref = CaseRef(root.resolve().name, "", ct, pet, readers)
         note = f"Left out, as drawn on the PET: {', '.join(left_out)}." if left_out else ""
         return cls(ref.patient_id, root, tuple(readers), (ref,), provenance=note)
+
+
+def _of_other_names(root: Path) -> set[Path]:
+    """Return folders of images of which none is called CT or PET: somebody's patients, unseen."""
+    images = [*root.glob("*/*.nii*"), *root.glob("*/*/*.nii*")]
+    inside = {image.parent for image in images if not _hidden(image, root)}
+    return {
+        folder
+        for folder in inside
+        if folder.relative_to(root).parts[0] not in ("models", "predictions")
+        and not any(folder in (other, *other.parents) for other in inside if _holds(other, "ct"))
+        and not _holds(folder, "pet")
+    }
+
+
+def _holds(folder: Path, stem: str) -> bool:
+    return any((folder / (stem + suffix)).is_file() for suffix in (".nii.gz", ".nii"))
 
 
 def _hidden(path: Path, root: Path) -> bool:

@@ -69,7 +69,8 @@ class Cell:
         SD has n - 1 in its denominator and is NaN for one patient
     median, median_low, median_high : with the 95 % bootstrap interval over patients, which is
         NaN for one patient
-    n : patients that were scored
+    n : patients that were scored for this pair
+    n_patients : patients that were scored for any pair
     n_defined : those whose metric is defined
     n_missed, n_false_alarm, n_both_empty : those with such a session
     worst_case_mean : the mean with 0 in every session missed or falsely alarmed, or the volume's
@@ -85,6 +86,7 @@ class Cell:
     median_low: float
     median_high: float
     n: int
+    n_patients: int
     n_defined: int
     n_missed: int
     n_false_alarm: int
@@ -93,7 +95,9 @@ class Cell:
 
     def __str__(self) -> str:
         """Return such as ``0.81 ± 0.06 (n 6 of 8, 2 missed)``."""
-        counts = f"n {self.n_defined}" + (f" of {self.n}" if self.n_defined < self.n else "")
+        counts = f"n {self.n_defined}" + (
+            f" of {self.n_patients}" if self.n_defined < self.n_patients else ""
+        )
         for number, what in ((self.n_missed, "missed"), (self.n_false_alarm, "false alarm")):
             counts += f", {number} {what}" if number else ""
         if not self.n_defined:
@@ -117,6 +121,7 @@ class CrossEvaluation:
     coarsest_mm : the largest voxel side of any case
     surface : what distances are measured between, ``grid`` or ``mesh``
     not_scored : cases without scores, and why
+    scored : (patient, reference, candidate) that have a score, defined or not
     n_resamples, seed : of the bootstrap
     """
 
@@ -131,6 +136,7 @@ class CrossEvaluation:
     coarsest_mm: float
     surface: SurfaceKind
     not_scored: tuple[Failure, ...]
+    scored: frozenset[tuple[str, str, str]]
     n_resamples: int
     seed: int
 
@@ -175,6 +181,7 @@ class CrossEvaluation:
             median_low=low,
             median_high=high,
             n_defined=int(defined.size),
+            n_patients=len(self.values),
             worst_case_mean=float(worst.mean()),
             **counts,
         )
@@ -267,6 +274,19 @@ class CrossEvaluation:
         if self.not_scored:
             cases = ", ".join(failure.case_id for failure in self.not_scored)
             parts.append(f"Not scored, and in none of these numbers: {cases}.")
+        for reader in (*self.experts, *self.models):
+            pairs = [pair for pair in self._pairs if reader.name in pair]
+            # a value, or a status that says why there is none
+            lacking = [
+                str(patient)
+                for patient in self.values.index
+                if not any((patient, *pair) in self.scored for pair in pairs)
+            ]
+            if lacking:
+                parts.append(
+                    f"{reader.name} has no reading of {', '.join(lacking)}: means over different "
+                    "patients are not like for like."
+                )
         if not self.models:
             parts.append("There are no models' predictions: only the experts are compared.")
             return " ".join(parts)
@@ -403,6 +423,7 @@ def cross_evaluate(
         coarsest_mm=max(max(row.spacing_mm) for row in rows),
         surface=rows[0].surface,
         not_scored=scores.failures if isinstance(scores, CohortScores) else (),
+        scored=frozenset((patient, first, second) for patient, _, first, second in seen),
         n_resamples=n_resamples,
         seed=seed,
     )

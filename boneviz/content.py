@@ -12,14 +12,16 @@ from scipy.signal import fftconvolve
 
 from boneviz.case import Case
 from boneviz.harmonise import resample
-from boneviz.metrics import Voxels, find_lesions
+from boneviz.metrics import Voxels
 from boneviz.volume import Grid, Volume
 
 __all__ = ["Content", "Uptake", "content_of", "sphere_weights", "uptake_at"]
 
 PEAK_ML = 1.0
 PEAK_RADIUS_MM = (3000 * PEAK_ML / (4 * math.pi)) ** (1 / 3)  # 6.2 mm
-SUBDIVISIONS = 12  # of a voxel's sides, for the part of it that lies in the sphere
+SUBDIVISION_MM = 0.2  # of a voxel's sides, for the part of it that lies in the sphere
+MOST_SUBDIVISIONS = 12
+TILE = 64  # voxels a side: what is looked at in one go
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,7 +90,9 @@ def uptake_at(case: Case, voxels: Voxels) -> Uptake:
     weights = sphere_weights(case.ct.grid.spacing_mm)
     reach = (np.array(weights.shape) - 1) // 2
     index = voxels.index
-    for rows in find_lesions(voxels).rows():
+    # tile by tile: neither a thousand specks nor one lesion from head to foot takes long or much
+    tile = np.ravel_multi_index(tuple((index // TILE).T), [n // TILE + 1 for n in voxels.shape])
+    for rows in _groups(tile):
         here = index[rows]
         lower, upper = here.min(axis=0) - reach, here.max(axis=0) + reach
         box, seen = _pet_in_box(case.pet, case.ct.grid, lower, upper)
@@ -112,18 +116,26 @@ def sphere_weights(spacing_mm: tuple[float, float, float]) -> NDArray[np.float64
 
     The array has odd sides, reaches as far as the sphere does, and is read-only.
     """
-    sides = []
+    sides, parts = [], []
     for step in spacing_mm:
         reach = math.ceil(PEAK_RADIUS_MM / step - 0.5)
-        n = (2 * reach + 1) * SUBDIVISIONS
-        sides.append(((np.arange(n) + 0.5) / SUBDIVISIONS - reach - 0.5) * step)
+        fine = min(MOST_SUBDIVISIONS, max(2, math.ceil(step / SUBDIVISION_MM)))
+        n = (2 * reach + 1) * fine
+        sides.append(((np.arange(n) + 0.5) / fine - reach - 0.5) * step)
+        parts += [2 * reach + 1, fine]
     x, y, z = (side**2 for side in sides)
-    columns = x[:, None, None] + y[:, None] <= PEAK_RADIUS_MM**2 - z
-    shape = [side.size // SUBDIVISIONS for side in sides]
-    parts = [n for size in shape for n in (size, SUBDIVISIONS)]
-    weights = columns.reshape(parts).mean(axis=(1, 3, 5))
+    inside = x[:, None, None] + y[:, None] <= PEAK_RADIUS_MM**2 - z
+    weights = inside.reshape(parts).mean(axis=(1, 3, 5))
     weights.setflags(write=False)
     return np.asarray(weights)
+
+
+def _groups(number: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """Return the rows of each number that occurs."""
+    if not number.size:
+        return []
+    order = np.argsort(number, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(number[order])) + 1)
 
 
 def _pet_in_box(

@@ -29,6 +29,7 @@ from boneviz.volume import Grid, Unit, Volume
 __all__ = [
     "has_prediction",
     "prediction_files",
+    "predictions_folder",
     "read_case",
     "read_prediction",
     "read_predictions",
@@ -232,7 +233,12 @@ def read_prediction(folder: str | Path, ref: CaseRef) -> Prediction:
             )
         reader = Reader(**record["reader"])
         fold, checkpoint_id = int(record["fold"]), str(record["checkpoint_id"])
-        trained_on = frozenset(str(p) for p in record["trained_on"])
+        trained_on, demonstration = record["trained_on"], record.get("demonstration", False)
+        # a text would pass for its letters, and a patient that the model saw for a new one
+        if not isinstance(trained_on, list) or not all(isinstance(p, str) for p in trained_on):
+            raise ValueError(f"trained_on is {trained_on!r}, expected a list of patient ids")
+        if not isinstance(demonstration, bool):
+            raise ValueError(f"demonstration is {demonstration!r}, expected true or false")
     except FileNotFoundError as error:
         raise CohortError(
             f"patient {ref.case_id}: no prediction in {folder}; run `boneviz predict` first"
@@ -251,8 +257,8 @@ def read_prediction(folder: str | Path, ref: CaseRef) -> Prediction:
         fold=fold,
         probability=read_volume(path, "probability"),
         checkpoint_id=checkpoint_id,
-        trained_on=trained_on,
-        demonstration=bool(record.get("demonstration", False)),
+        trained_on=frozenset(trained_on),
+        demonstration=demonstration,
     )
 
 
@@ -269,13 +275,7 @@ def read_predictions(
     CohortError
         A `folder` was given that holds no predictions at all, or a record is damaged.
     """
-    if folder is None:
-        folder = cohort.root / "predictions"
-    elif not [*(folder := Path(folder)).glob("*/*.json")]:
-        raise CohortError(
-            f"{folder}: no predictions here; expected a folder per model with CASE.nii.gz and "
-            "CASE.json, as `boneviz predict --out FOLDER` writes them"
-        )
+    folder = predictions_folder(cohort, folder)
     found = [
         read_prediction(model, ref)
         for model in sorted(folder.glob("*/"))
@@ -285,11 +285,29 @@ def read_predictions(
     return tuple(sorted(found, key=lambda p: (known.get(p.reader.name, len(known)), p.reader.name)))
 
 
+def predictions_folder(cohort: Cohort, folder: str | Path | None) -> Path:
+    """Return the folder of predictions, by default the cohort's own, which may be missing.
+
+    Raises
+    ------
+    CohortError
+        A `folder` was given that holds no predictions at all.
+    """
+    if folder is None:
+        return cohort.root / "predictions"
+    if not [*Path(folder).glob("*/*.json")]:
+        raise CohortError(
+            f"{folder}: no predictions here; expected a folder per model with CASE.nii.gz and "
+            "CASE.json, as `boneviz predict --out FOLDER` writes them"
+        )
+    return Path(folder)
+
+
 def prediction_files(
     cohort: Cohort, ref: CaseRef, *, folder: str | Path | None = None
 ) -> tuple[Path, ...]:
     """Return the files that `read_predictions` would read: probabilities and their records."""
-    folder = cohort.root / "predictions" if folder is None else Path(folder)
+    folder = predictions_folder(cohort, folder)
     paths = [_prediction_path(model, ref.patient_id, ref.session) for model in folder.glob("*/")]
     return tuple(
         file

@@ -26,33 +26,37 @@ def outlines_of(
     """
     who = f"patient {case.case_id}"
     volumes: dict[Reader, Volume] = {}
+    names: set[str] = set()
     for reader, mask in case.masks.items():
+        _require_new(who, reader, names)
         if reader.kind == "model":
             raise InputError(
                 f"{who}: the mask of {reader.name} comes without its prediction, so nobody can "
                 "tell whether the model had learned from this patient; pass it in predictions"
             )
         volumes[reader] = mask
-    names = {reader.name for reader in volumes}
     for prediction in predictions:
-        name = prediction.reader.name
         if (prediction.patient_id, prediction.session) != (case.patient_id, case.session):
             other = f"{prediction.patient_id} {prediction.session}".strip()
             raise InputError(
-                f"{who}: the prediction of {name} is for patient {other}; "
+                f"{who}: the prediction of {prediction.reader.name} is for patient {other}; "
                 "pass the predictions of this case only"
             )
-        if name in names:
-            raise InputError(f"{who}: reader {name} appears twice; pass one reading per reader")
-        names.add(name)
+        _require_new(who, prediction.reader, names)
         _require_grid(who, prediction.reader, prediction.probability.grid, case.ct.grid)
         volumes[prediction.reader] = prediction.mask(threshold)
     for reader in case.masks:
         _require_grid(who, reader, volumes[reader].grid, case.ct.grid)
     if len(volumes) < 2:
-        found = ", ".join(names) or "none"
+        found = ", ".join(reader.name for reader in volumes) or "none"
         raise InputError(f"{who}: readers found: {found}; expected at least two to compare")
     return volumes
+
+
+def _require_new(who: str, reader: Reader, names: set[str]) -> None:
+    if reader.name in names:
+        raise InputError(f"{who}: reader {reader.name} appears twice; pass one reading per reader")
+    names.add(reader.name)
 
 
 def _require_grid(who: str, reader: Reader, found: Grid, expected: Grid) -> None:

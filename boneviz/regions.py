@@ -156,8 +156,7 @@ def regions(
     reference, candidate : names of two readers of the case, experts or models
     predictions : the models' readings, on the CT's grid
     rim_mm : a part that lies this close to the other's outline is a matter of the boundary. The
-        limit used is at least the largest side of a voxel, the thinnest rim that the grid can
-        show all around
+        limit used is at least a voxel's diagonal, the reach of a rim of one voxel all around
     threshold : probability from which a voxel counts as a model's outline
 
     Returns
@@ -198,7 +197,7 @@ def regions(
         "session": case.session,
         "reference": reference,
         "candidate": candidate,
-        "rim_mm": max(float(rim_mm), *grid.spacing_mm),
+        "rim_mm": max(float(rim_mm), float(np.linalg.norm(grid.spacing_mm))),
         "threshold": threshold,
         "held_out": learned.isdisjoint((reference, candidate)),
         "version": __version__,

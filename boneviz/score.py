@@ -88,6 +88,11 @@ class ScoreSettings:
             raise InputError(
                 f"tolerances {self.tolerance_mm} mm: expected one or more numbers above 0"
             )
+        for tolerance in tolerances:
+            if float(f"{tolerance:g}") != tolerance:  # it names a column of the table
+                raise InputError(
+                    f"tolerance {tolerance!r} mm: expected at most six digits, as {tolerance:g}"
+                )
         if not 0 < self.threshold <= 1:
             raise InputError(f"threshold {self.threshold}: expected above 0 and at most 1")
         if self.surface not in get_args(SurfaceKind):
@@ -95,6 +100,7 @@ class ScoreSettings:
                 f"surface {self.surface!r}: expected one of {', '.join(get_args(SurfaceKind))}"
             )
         object.__setattr__(self, "tolerance_mm", tolerances)
+        object.__setattr__(self, "threshold", float(self.threshold))
 
 
 def default_pairs(readers: Iterable[Reader]) -> tuple[tuple[str, str], ...]:

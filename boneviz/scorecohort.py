@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,18 +12,20 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import joblib
+from joblib.externals.loky.process_executor import BrokenProcessPool
 from tqdm.auto import tqdm
 
 from boneviz.case import CaseRef, Failure, Reader
 from boneviz.cohort import Cohort
 from boneviz.errors import BonevizError, InputError
 from boneviz.files import sha256_of, write_whole
-from boneviz.nifti import prediction_files
+from boneviz.nifti import prediction_files, predictions_folder
 from boneviz.readings import read_readings
 from boneviz.score import ScoreSettings
 from boneviz.scorerow import Scores
 from boneviz.scoretable import (
     CohortScores,
+    is_scores,
     read_scores,
     require_suffix,
     row_of,
@@ -34,7 +37,7 @@ from boneviz.version import __version__
 __all__ = ["content_hash", "score_cohort"]
 
 # raised where the same inputs would give other rows, so that no row of before is taken for new
-SCORING = 2
+SCORING = 3
 # processes take some seconds to start: less work than this is done sooner without
 WORTH_PROCESSES_S = 6.0
 
@@ -68,7 +71,8 @@ def score_cohort(
     Raises
     ------
     BonevizError
-        A case cannot be scored, and `keep_going` is not set.
+        A case cannot be scored, and `keep_going` is not set. A case that only one reader outlined
+        is no error; it is among the failures of the result.
     InputError
         One reader's predictions come from demonstration models and from others, `out` has another
         suffix, or `workers` is below 1.
@@ -77,6 +81,7 @@ def score_cohort(
         raise InputError(f"{workers} workers: expected 1 or more")
     if cohort.failures and not keep_going:
         raise InputError(f"{cohort.failures[0].error} (or leave such cases out with keep_going)")
+    predictions_folder(cohort, predictions)  # refuses one that holds none
     # without its cases, which would travel to the processes with every one of them
     task = _Task(replace(cohort, cases=(), failures=()), predictions, settings or ScoreSettings())
     journal = _Journal(None if out is None else Path(out))
@@ -91,8 +96,11 @@ def score_cohort(
         for case_id, found, error in _each(task, todo, workers):
             if error is not None and not keep_going:
                 raise error
-            done[case_id] = CohortScores(known[case_id]) if found is None else found
-            journal.add(done[case_id])
+            if found is None:
+                done[case_id] = CohortScores(known[case_id])
+            else:
+                done[case_id] = found
+                journal.add(found)
             bar.update()
     scored = CohortScores(
         tuple(row for case_id in sorted(done) for row in done[case_id]),
@@ -110,14 +118,14 @@ def content_hash(
 
     The bytes of CT, PET, masks, predictions and their records; readers; settings; the version.
     """
-    experts = {json.dumps(asdict(r), sort_keys=True): sha256_of(p) for r, p in ref.masks.items()}
     files = prediction_files(cohort, ref, folder=predictions)
     content = {
         "scoring": [SCORING, __version__],
         "settings": asdict(settings),
         "case": [ref.patient_id, ref.session],
         "images": [sha256_of(ref.ct), sha256_of(ref.pet)],
-        "experts": experts,
+        # in their order, which decides who is called reference
+        "experts": [[asdict(reader), sha256_of(path)] for reader, path in ref.masks.items()],
         "predictions": [[path.parent.name, path.name, sha256_of(path)] for path in files],
         "models": [asdict(model) for model in cohort.models],
     }
@@ -125,7 +133,7 @@ def content_hash(
 
 
 # of a case: its id, its rows (None: those that are known hold), and what went wrong
-Outcome = tuple[str, CohortScores | None, BonevizError | OSError | None]
+Outcome = tuple[str, CohortScores | None, BonevizError | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +152,34 @@ class _Task:
             if content == known_hash:
                 return ref.case_id, None, None
             rows = read_readings(cohort, ref, predictions=predictions).scores(settings)
-        except (BonevizError, OSError) as error:
-            failure = Failure(ref.patient_id, ref.session, str(error))
-            return ref.case_id, CohortScores((), (failure,)), error
+        except (BonevizError, OSError, MemoryError) as error:
+            told = _named(error, ref)
+            return ref.case_id, CohortScores((), (_failure(ref, str(told)),)), told
         hashed = tuple(replace(row, content_hash=content) for row in rows)
+        if not rows:
+            who = ", ".join(reader.name for reader in ref.masks) or "nobody"
+            alone = f"patient {ref.case_id}: read by {who} alone; expected two readers to compare"
+            return ref.case_id, CohortScores((), (_failure(ref, alone),)), None
         return ref.case_id, CohortScores(hashed), None
+
+
+def _failure(ref: CaseRef, error: str) -> Failure:
+    return Failure(ref.patient_id, ref.session, error.encode("utf-8", "replace").decode())
+
+
+def _named(error: BonevizError | OSError | MemoryError, ref: CaseRef) -> BonevizError:
+    """Return the error as one that names the patient and says what to do."""
+    if isinstance(error, BonevizError):
+        return error
+    if isinstance(error, MemoryError):
+        return InputError(
+            f"patient {ref.case_id}: not enough memory for its volumes; expected room for all of "
+            "them in every process: take fewer with --workers 1, or a larger machine"
+        )
+    return InputError(
+        f"patient {ref.case_id}: {error.strerror or error}: {error.filename or 'unknown file'}; "
+        "expected a file that can be read: look whether it is still there"
+    )
 
 
 def _each(
@@ -171,6 +202,11 @@ def _each(
         try:
             for outcome in found:  # noqa: UP028, as closing must not reach joblib first
                 yield outcome
+        except BrokenProcessPool as error:
+            raise InputError(
+                f"one of {cores} processes was ended from outside, mostly for want of memory; "
+                "run again to go on where it stopped, with fewer at a time: --workers 1"
+            ) from error
         finally:
             with warnings.catch_warnings():
                 # after an error or Ctrl-C there are cases that nobody waits for: as it should be
@@ -188,7 +224,17 @@ class _Journal:
         self.table = table
         if table is not None:
             require_suffix(table)
+            for path in self.tables:
+                _require_ours(path)
             self.path = table.with_name(f".{table.name}.journal")
+
+    @property
+    def tables(self) -> tuple[Path, ...]:
+        """What is written in the end: the table, and a CSV beside a Parquet file."""
+        if self.table is None:
+            return ()
+        beside = () if self.table.suffix == ".csv" else (self.table.with_suffix(".csv"),)
+        return (self.table, *beside)
 
     def read(self) -> dict[str, tuple[Scores, ...]]:
         """Return the rows of earlier runs by case; none where their table is of another version."""
@@ -202,7 +248,9 @@ class _Journal:
                 rows = []
         by_case = _by_case(rows)
         if self.path.is_file():
-            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines(
+                keepends=True
+            )
             whole = [line for line in lines if line.endswith("\n")]
             for line in whole:
                 by_case |= _by_case(_rows_of_line(line))
@@ -221,23 +269,35 @@ class _Journal:
         """Write the table, and the journal has done its work."""
         if self.table is None:
             return
-        write_scores(scored, self.table)
-        if self.table.suffix == ".parquet":
-            write_scores(scored, self.table.with_suffix(".csv"))
+        for path in self.tables:
+            write_scores(scored, path)
         self.path.unlink(missing_ok=True)
+
+
+def _require_ours(path: Path) -> None:
+    """Raise where another file would be overwritten, so before hours of scoring."""
+    if path.is_dir():
+        raise InputError(f"{path}: a folder, expected a file name for the table of scores")
+    if path.is_file() and not is_scores(path):
+        raise InputError(
+            f"{path}: there already, and no table of scores; move it away or choose another name"
+        )
 
 
 def _rows_of_line(line: str) -> Iterable[Scores]:
     try:
         return scores_of_rows(json.loads(line))
-    except (BonevizError, KeyError, TypeError, ValueError):
+    except (BonevizError, KeyError, TypeError, ValueError, AttributeError):
         return ()  # of another version: the case is scored anew
 
 
 def _hash_of(rows: Sequence[Scores]) -> str:
-    """Return the content hash that all rows of a case share, or nothing."""
+    """Return the content hash that all rows of a case share, or nothing if any row is not there."""
     hashes = {row.content_hash for row in rows}
-    return hashes.pop() if len(hashes) == 1 else ""
+    pairs = {frozenset((row.reference.name, row.candidate.name)) for row in rows}
+    names = {name for pair in pairs for name in pair}
+    whole = len(rows) == len(pairs) == math.comb(len(names), 2)
+    return hashes.pop() if whole and len(hashes) == 1 else ""
 
 
 def _by_case(rows: Iterable[Scores]) -> dict[str, tuple[Scores, ...]]:

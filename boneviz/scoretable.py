@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from boneviz.case import Failure, Reader
 from boneviz.content import Content
@@ -19,6 +21,7 @@ from boneviz.scorerow import Scores, Status
 
 __all__ = [
     "CohortScores",
+    "is_scores",
     "lesions_table",
     "read_scores",
     "require_suffix",
@@ -134,7 +137,7 @@ def read_scores(path: str | Path) -> CohortScores:
         else:
             table = pd.read_csv(path, dtype=str, keep_default_na=False)
         return scores_of_rows({str(k): v for k, v in r.items()} for r in table.to_dict("records"))
-    except (BonevizError, KeyError, TypeError, ValueError, OSError) as error:
+    except (BonevizError, KeyError, TypeError, ValueError, AttributeError, OSError) as error:
         raise InputError(
             f"{path}: not a table of scores that this version reads "
             f"({type(error).__name__}: {error}); score the cohort again"
@@ -150,6 +153,18 @@ def scores_of_rows(rows: Iterable[Mapping[str, Any]]) -> CohortScores:
         else:
             scores.append(_from_row(row))
     return CohortScores(tuple(scores), tuple(failures))
+
+
+def is_scores(path: Path) -> bool:
+    """Whether a file looks like a table of scores, of this version or another, by its columns."""
+    try:
+        if path.suffix == ".parquet":
+            columns = set(pq.read_schema(path).names)
+        else:
+            columns = set(pd.read_csv(path, nrows=0).columns)
+    except (ValueError, OSError, pa.ArrowInvalid):
+        return False
+    return {"patient_id", "status", "version"} <= columns
 
 
 def require_suffix(path: Path) -> None:

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -353,3 +354,38 @@ def test_impossible_regions(
 ) -> None:
     assert main(["regions", str(cohort.root), *option]) == 1
     assert re.search(says, one_line(capsys))
+
+
+def test_scores_of_another_cohort_are_refused(
+    cohort: Cohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = write_tiny_cohort(tmp_path / "other", [limb("P01"), limb("P07")])
+    out = tmp_path / "scores.csv"
+    assert main(["score", str(other.root), "--out", str(out), "--quiet"]) == 0
+    assert main(["compare", str(cohort.root), "--scores", str(out)]) == 1
+    assert re.search(r"not in the cohort: P07; .* not in the table: P02; run", one_line(capsys))
+
+
+def test_lesions_do_not_overwrite_scores(
+    cohort: Cohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["--out", str(tmp_path / "x.parquet"), "--lesions", str(tmp_path / "x.csv")]
+    assert main(["score", str(cohort.root), *out, "--quiet"]) == 1
+    assert re.search(r"x\.csv: the table of scores goes there", one_line(capsys))
+
+
+def test_regions_say_what_the_models_learned_from(
+    cohort: Cohort, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = replace(cohort, synthetic=False)
+    real.save()
+    give_predictions(cohort, trained_on=frozenset({"P01"}))
+    cohort["P02"].pet.unlink()  # another patient's files are not of interest
+    command = ["regions", str(cohort.root), "--patient", "P01", "--candidate", "Model B"]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert "Model B had learned from this patient" in printed
+    assert "learned from synthetic phantoms only" in printed
+    assert main([*command, "--threshold", "0.95"]) == 0
+    # nothing is left of the model at 0.95
+    assert "extra lesion" in capsys.readouterr().out

@@ -321,3 +321,16 @@ def test_a_folder_whose_images_cannot_be_told_apart_is_refused(
 ) -> None:
     with pytest.raises(CohortError, match=says):
         Cohort.open(one_patient(tmp_path, *names))
+
+
+def test_a_patient_whose_files_have_other_names_is_not_passed_over(tmp_path: Path) -> None:
+    cohort = written(tmp_path, ("P01", ""), ("P02", ""))
+    for stem in ("ct", "pet"):
+        path = tmp_path / "P02" / f"{stem}.nii.gz"
+        path.rename(path.with_name(f"{stem.upper()}.nii.gz"))
+    with pytest.raises(CohortError, match=r"patient P02: no ct\.nii\.gz .*found CT\.nii\.gz, PET"):
+        Cohort.open(tmp_path)
+    aside = Cohort.open(tmp_path, incomplete="set aside")
+    assert [ref.case_id for ref in aside] == ["P01"]
+    assert [failure.case_id for failure in aside.failures] == ["P02"]
+    assert len(cohort) == 2

@@ -387,3 +387,32 @@ def test_a_fine_tolerance_is_remarked_on_the_grid_alone() -> None:
             rows = [scores_of(EXPERT_A, MODEL_A, surface=surface)]
             words = cross_evaluate(rows, metric=metric).words
             assert ("A tolerance of 2 mm is below two voxels" in words) is remarked
+
+
+def test_patients_whom_a_model_did_not_read_are_named() -> None:
+    rows = [
+        scores_of(EXPERT_A, reader, patient_id=f"P{n}", dice=0.9)
+        for n in range(4)
+        for reader in (EXPERT_B, MODEL_A, MODEL_B)
+        if reader != MODEL_A or n < 2  # model A failed on the last two
+    ]
+    evaluation = cross_evaluate(rows)
+    assert str(evaluation.cell("Expert A", "Model A")) == "0.90 ± 0.00 (n 2 of 4)"
+    assert str(evaluation.cell("Expert A", "Model B")) == "0.90 ± 0.00 (n 4)"
+    assert "Model A has no reading of P2, P3: means over different patients" in evaluation.words
+    assert "Model B has no reading" not in evaluation.words
+
+
+def test_one_outline_over_everything_wins_lesion_counts_and_loses_dice() -> None:
+    """Lesion counts cannot tell one blob over all lesions from three found; Dice does."""
+    three = mask_of([(x, 1, 1) for x in (2, 3, 18, 19, 34, 35)], (40, 3, 3))
+    two = mask_of([(x, 1, 1) for x in (2, 3, 18, 19)], (40, 3, 3))
+    blob_over_all = mask_of([(x, 1, 1) for x in range(40)], (40, 3, 3))
+    case = case_of({EXPERT_A: three})
+    found = [score_case(case, [prediction_of(MODEL_A, m)])[0] for m in (two, blob_over_all)]
+    assert found[0].lesion_f1 == pytest.approx(0.8)  # 2 of 3 found, both of 2 right
+    assert found[1].lesion_f1 == 1.0
+    assert [match.reference_lesions for match in found[1].matches] == [3]
+    assert found[0].dice == pytest.approx(2 * 4 / (6 + 4))
+    assert found[1].dice == pytest.approx(2 * 6 / (6 + 40))
+    assert found[0].lesion_surface_dice(1.0) == 1.0 > found[1].lesion_surface_dice(1.0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -140,3 +142,54 @@ def test_outside_the_field_of_view_nothing_is_said() -> None:
     for name in ("suv_max", "suv_mean", "suv_peak", "tlg_ml"):
         assert math.isnan(getattr(across, name))
     assert across.hu_mean == 2 * 30 + 2 * 5 + 2 + 60
+
+
+def test_axes_in_any_order_and_direction_give_the_same() -> None:
+    """48 ways to store one patient; the PET lies on a grid of its own."""
+    rng = np.random.default_rng(48)
+    shape = (9, 8, 7)
+    mask = rng.random(shape) < 0.15
+    hu = rng.normal(0, 300, shape).astype(np.int16)
+    ct = Grid.straight(shape, SPACING_MM)
+    pet = Volume(
+        rng.gamma(2, 2, (12, 14, 16)).astype(np.float32),
+        Grid.straight((12, 14, 16), (4, 4.5, 5), (-12, -15, -20)),
+        "SUVbw",
+    )
+    expected = content(Case("017", "", Volume(hu, ct, "HU"), pet), mask)
+    assert expected.suv_peak > expected.suv_mean > 0
+    for order in itertools.permutations(range(3)):
+        for flips in itertools.product((1, -1), repeat=3):
+            step = tuple(slice(None, None, flip) for flip in flips)
+            affine = ct.affine_ras_mm.copy()
+            for axis, flip in enumerate(flips):
+                if flip < 0:
+                    affine[:3, 3] += affine[:3, axis] * (shape[axis] - 1)
+                    affine[:3, axis] *= -1
+            affine[:3, :3] = affine[:3, list(order)]
+            turned = hu[step].transpose(order)
+            case = Case("017", "", Volume(turned, Grid(turned.shape, affine), "HU"), pet)
+            found = content(case, mask[step].transpose(order))
+            for name in ("suv_max", "suv_mean", "suv_peak", "tlg_ml", "hu_mean"):
+                assert getattr(found, name) == pytest.approx(getattr(expected, name), rel=1e-6)
+
+
+def test_one_thin_lesion_from_corner_to_corner_takes_little_memory() -> None:
+    # a line of 200 voxels whose box would hold 200^3 float64, 64 MB, several times over
+    n = 200
+    grid = Grid.straight((n, n, n), (2.0, 2.0, 2.0))
+    case = Case(
+        "017",
+        "",
+        Volume(np.zeros(grid.shape, dtype=np.int16), grid, "HU"),
+        Volume(
+            np.ones((90, 90, 90), dtype=np.float32), Grid.straight((90,) * 3, (5, 5, 5)), "SUVbw"
+        ),
+    )
+    line = np.arange(n) * (n * n + n + 1)
+    tracemalloc.start()
+    found = uptake_at(case, Voxels.at(line, grid.shape))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_allclose(found.suv_peak, 1)
+    assert peak < 150e6

@@ -123,3 +123,21 @@ def test_a_prediction_under_another_patients_name_is_refused(tmp_path: Path) -> 
     assert json.loads((tmp_path / "P01.json").read_text())["patient_id"] == "P02"
     with pytest.raises(CohortError, match="P02"):
         read_prediction(tmp_path, ref_of("P01"))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("trained_on", "P02", "trained_on is 'P02', expected a list of patient ids"),
+        ("trained_on", ["P02", 3], "expected a list of patient ids"),
+        ("demonstration", "false", "demonstration is 'false', expected true or false"),
+    ],
+)
+def test_a_record_that_could_hide_a_leak_is_refused(
+    tmp_path: Path, field: str, value: object, says: str
+) -> None:
+    write_prediction(prediction_of(MODEL_B), tmp_path)
+    path = tmp_path / "P01.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+    with pytest.raises(CohortError, match=says):
+        read_prediction(tmp_path, ref_of())

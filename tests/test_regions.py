@@ -87,15 +87,13 @@ class KindCase:
 KINDS = (
     # B ends at x = 1, A at x = 3: 2 and 4 mm on
     KindCase("rim", row_of(0, 1, 2, 3), row_of(0, 1), 5, "boundary", 4, 0),
-    # A ends at x = 4, 6 mm on
-    KindCase("rim at the limit", row_of(0, 1, 2, 3, 4), row_of(0, 1), 6, "boundary", 6, 0),
-    # 8 mm on lies one voxel
+    # A ends at x = 5, 8 mm on
+    KindCase("rim at the limit", row_of(*range(6)), row_of(0, 1), 8, "boundary", 8, 0),
+    # 10 mm on lies one voxel
+    KindCase("one voxel beyond", row_of(*range(7)), row_of(0, 1), 8, "extension", 10, VOXEL_ML),
+    # 2, 4, 6, 8, 10 mm: two of five beyond 6.2 mm
     KindCase(
-        "one voxel beyond", row_of(0, 1, 2, 3, 4, 5), row_of(0, 1), 6, "extension", 8, VOXEL_ML
-    ),
-    # 2, 4, 6, 8, 10 mm: three of five beyond 5 mm
-    KindCase(
-        "three voxels beyond", row_of(*range(7)), row_of(0, 1), 5, "extension", 10, 3 * VOXEL_ML
+        "two voxels beyond", row_of(*range(7)), row_of(0, 1), 6.2, "extension", 10, 2 * VOXEL_ML
     ),
     # one voxel further in z is 5 mm: the rim is never thinner than a voxel
     KindCase("rim of a voxel", ((1, 1, 1), (1, 1, 2)), ((1, 1, 1),), 1, "boundary", 5, 0),
@@ -111,9 +109,8 @@ KINDS = (
     ),
     # side by side, sharing nothing, is touching; 2 mm apart
     KindCase("abutting", row_of(2), row_of(0, 1), 5, "boundary", 2, 0),
-    # corner to corner: sqrt(2^2 + 3^2 + 5^2) = sqrt(38) mm = 6.16 mm
-    KindCase("at a corner", ((1, 1, 1),), ((2, 2, 2),), 5, "extension", math.sqrt(38), VOXEL_ML),
-    KindCase("at a corner, wide rim", ((1, 1, 1),), ((2, 2, 2),), 6.2, "boundary", 38**0.5, 0),
+    # corner to corner: sqrt(2^2 + 3^2 + 5^2) = sqrt(38) mm = 6.16 mm, the thinnest rim there is
+    KindCase("at a corner", ((1, 1, 1),), ((2, 2, 2),), 5, "boundary", math.sqrt(38), 0),
     # one empty voxel between: 4 mm, within the rim, and yet a lesion of its own
     KindCase("a gap of one voxel", row_of(3), row_of(0, 1), 5, "extra lesion", 4, 0),
     # x = 5, 6 are 8 and 10 mm from x = 1
@@ -132,7 +129,7 @@ def test_kind_reach_and_what_lies_beyond_the_rim(case: KindCase) -> None:
     assert own.reach_mm == pytest.approx(case.reach_mm, nan_ok=True)
     assert own.beyond_rim_ml == pytest.approx(case.beyond_rim_ml)
     assert (own.n_voxels, own.volume_ml) == (n_own, pytest.approx(n_own * VOXEL_ML))
-    assert own.rim_mm == max(case.rim_mm, 5)  # the largest side of a voxel
+    assert own.rim_mm == pytest.approx(max(case.rim_mm, math.sqrt(38)))  # a voxel's diagonal
     assert own.tissue == ("soft tissue" if case.kind == "extension" else "")
 
 
@@ -174,8 +171,8 @@ def test_size_and_place_of_every_part_in_order() -> None:
     assert extra.centroid_mm == pytest.approx((14, 3, 5))
     assert extra.box_mm[0] == pytest.approx((11, 1.5, 2.5))
     assert extra.box_mm[1] == pytest.approx((17, 4.5, 7.5))
-    # from 6, 7, 8 to 4: 4, 6, 8 mm, so two beyond 5 mm
-    assert (extra.reach_mm, extra.beyond_rim_ml) == (8, pytest.approx(2 * VOXEL_ML))
+    # from 6, 7, 8 to 4: 4, 6, 8 mm, so one beyond the diagonal of 6.2 mm
+    assert (extra.reach_mm, extra.beyond_rim_ml) == (8, pytest.approx(VOXEL_ML))
     # voxels 2, 3: centres 4 and 6 mm
     assert shared.centroid_mm == pytest.approx((5, 3, 5))
     assert (shared.reach_mm, shared.beyond_rim_ml) == (0, 0)
@@ -276,10 +273,10 @@ def beside_bone(first_x: int) -> NDArray[np.float64]:
 @pytest.mark.parametrize(
     ("last_x", "tissue", "in_bone", "to_bone_mm"),
     [
-        # bone from x = 10 on, B at x = 4, 5; beyond 5 mm from x = 5 lies x = 8 and on
-        (9, "soft tissue", 0, 2),  # 8, 9, and bone is one voxel further
-        (11, "soft tissue", 2, 0),  # 8, 9 | 10, 11: half is not most
-        (12, "bone", 3, 0),  # 8, 9 | 10, 11, 12
+        # bone from x = 10 on, B at x = 4, 5; beyond 6.2 mm from x = 5 lies x = 9 and on
+        (9, "soft tissue", 0, 2),  # 9, and bone is one voxel further
+        (10, "soft tissue", 1, 0),  # 9 | 10: half is not most
+        (11, "bone", 2, 0),  # 9 | 10, 11
     ],
 )
 def test_an_extension_into_soft_tissue_or_along_bone(
@@ -382,6 +379,7 @@ class TestBone:
 def test_sizes_places_and_reach_agree_with_scipy_on_random_pairs() -> None:
     shape = (13, 11, 9)
     kinds = set()
+    rim_mm = math.sqrt(38) + 1e-9  # the diagonal of a voxel
     for seed in range(120):
         rng = np.random.default_rng(seed)
         a, b = blob(rng, shape), blob(rng, shape)
@@ -402,7 +400,7 @@ def test_sizes_places_and_reach_agree_with_scipy_on_random_pairs() -> None:
             for number in range(1, n + 1):
                 here = label == number
                 place = np.argwhere(here).mean(axis=0) * SPACING_MM
-                kind = "boundary" if away[here].max() <= 5 else "extension"
+                kind = "boundary" if away[here].max() <= rim_mm else "extension"
                 if not touched[here].any():
                     kind = "extra lesion"
                 if len(readers) == 2:

@@ -367,6 +367,17 @@ TILTED = Grid(
         pytest.param(
             {"pairs": [("Expert A", "Expert B")] * 2}, InputError, "once", id="a pair twice"
         ),
+        pytest.param(
+            {
+                "case": case_of(
+                    {EXPERT_A: MASK, Reader("Expert A", intent="high-specificity"): MASK}
+                )
+            },
+            InputError,
+            "patient 017: reader Expert A appears twice",
+            id="two experts of one name",
+        ),
+        pytest.param({"tolerance_mm": (1 / 3,)}, InputError, "at most six digits", id="1/3 mm"),
         pytest.param({"tolerance_mm": ()}, InputError, "one or more", id="no tolerance"),
         pytest.param({"tolerance_mm": (0,)}, InputError, "above 0", id="tolerance of 0"),
         pytest.param({"tolerance_mm": (NAN,)}, InputError, "above 0", id="tolerance of NaN"),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -248,7 +249,8 @@ def test_a_table_of_another_version_is_made_anew(
     tiny_cohort: Cohort, tmp_path: Path, read_cases: list[str]
 ) -> None:
     out, cohort = tmp_path / "scores.csv", tiny_cohort.only(["P01"])
-    pd.DataFrame({"patient_id": ["P01"], "dice": [1.0]}).to_csv(out, index=False)
+    old = {"patient_id": ["P01"], "status": ["both"], "version": ["0.0.1"], "dice": [1.0]}
+    pd.DataFrame(old).to_csv(out, index=False)
     (tmp_path / ".scores.csv.journal").write_text(json.dumps([{"patient_id": "P01"}]) + "\n")
     scores = score_cohort(cohort, out=out, workers=1, progress=False)
     assert read_cases == ["P01"]
@@ -284,7 +286,11 @@ def test_a_cohort_in_which_nobody_else_reads(tmp_path: Path) -> None:
     root = tmp_path / "one"
     ref = write_case(case, root)
     Cohort("One", root, (EXPERT_A,), (ref,)).save()
-    assert score_cohort(Cohort.open(root), progress=False).scores == ()
+    scores = score_cohort(Cohort.open(root), progress=False)
+    assert scores.scores == ()
+    # said, and no error: nobody can be compared with expert A
+    (failure,) = scores.failures
+    assert failure.error == "patient P01: read by Expert A alone; expected two readers to compare"
     assert len(score_cohort(Cohort.open(tmp_path / "both"), progress=False)) == 1
 
 
@@ -303,3 +309,128 @@ def test_memory_does_not_grow_with_the_cohort(tmp_path: Path) -> None:
         assert rows == 6 * n_patients
     # keeping the volumes of 24 more patients, 3 MB at least, would show
     assert peaks[1] < peaks[0] + 24 * 6 * 8_000
+
+
+def test_the_order_of_experts_is_part_of_what_a_row_says(
+    tiny_cohort: Cohort, tmp_path: Path, read_cases: list[str]
+) -> None:
+    out = tmp_path / "scores.parquet"
+    score_cohort(tiny_cohort, out=out, workers=1, progress=False)
+    path = tiny_cohort.root / "cohort.toml"
+    turned = Cohort.open(tiny_cohort.root)
+    turned = replace(turned, readers=turned.readers[::-1])
+    turned.save()
+    assert path.read_text().index("Expert B") < path.read_text().index("Expert A")
+    read_cases.clear()
+    rows = score_cohort(Cohort.open(tiny_cohort.root), out=out, workers=1, progress=False)
+    assert len(read_cases) == 6
+    assert {row.reference.name for row in rows} == {"Expert B"}
+
+
+def test_rows_taken_out_of_the_table_are_scored_again(
+    tiny_cohort: Cohort, tmp_path: Path, read_cases: list[str]
+) -> None:
+    give_predictions(tiny_cohort)
+    out = tmp_path / "scores.csv"
+    whole = score_cohort(tiny_cohort, out=out, workers=1, progress=False)
+    table = pd.read_csv(out, dtype=str, keep_default_na=False)
+    gone = (table["patient_id"] == "P02") & (table["candidate"] == "Model A")
+    table[~gone].to_csv(out, index=False)
+    read_cases.clear()
+    assert rows_of(score_cohort(tiny_cohort, out=out, workers=1, progress=False)) == rows_of(whole)
+    assert read_cases == ["P02"]
+
+
+def test_a_mistyped_folder_of_predictions_is_refused_every_time(
+    tiny_cohort: Cohort, tmp_path: Path
+) -> None:
+    out = tmp_path / "scores.csv"
+    score_cohort(tiny_cohort, out=out, progress=False)
+    with pytest.raises(CohortError, match="nowhere: no predictions here"):
+        score_cohort(tiny_cohort, predictions=tmp_path / "nowhere", out=out, progress=False)
+
+
+def test_probabilities_that_are_gone_are_named(tiny_cohort: Cohort) -> None:
+    give_predictions(tiny_cohort)
+    (tiny_cohort.root / "predictions" / "model_a" / "P03.nii.gz").unlink()
+    with pytest.raises(InputError, match=r"patient P03: No such file .*P03\.nii\.gz; expected a"):
+        score_cohort(tiny_cohort, workers=1, progress=False)
+
+
+def test_what_is_no_table_of_scores_is_not_overwritten(tiny_cohort: Cohort, tmp_path: Path) -> None:
+    mine = tmp_path / "scores.csv"
+    mine.write_text("patient_id,weight\nP01,70\n")
+    for out in (mine, tmp_path / "scores.parquet"):
+        with pytest.raises(InputError, match=r"scores\.csv: there already, and no table of scores"):
+            score_cohort(tiny_cohort, out=out, progress=False)
+    assert mine.read_text() == "patient_id,weight\nP01,70\n"
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(InputError, match=r"folder\.csv: a folder, expected a file name"):
+        score_cohort(tiny_cohort, out=tmp_path / "folder.csv", progress=False)
+
+
+def test_a_patient_too_large_for_memory_is_one_line_and_can_be_left_out(
+    tiny_cohort: Cohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reading(cohort: Cohort, ref: CaseRef, *, predictions: str | Path | None) -> Readings:
+        if ref.case_id == "P02":
+            raise MemoryError
+        return read_readings(cohort, ref, predictions=predictions)
+
+    monkeypatch.setattr(scorecohort, "read_readings", reading)
+    with pytest.raises(InputError, match=r"patient P02: not enough memory .*--workers 1"):
+        score_cohort(tiny_cohort, workers=1, progress=False)
+    scores = score_cohort(tiny_cohort, workers=1, keep_going=True, progress=False)
+    assert (len(scores), [failure.case_id for failure in scores.failures]) == (5, ["P02"])
+
+
+@pytest.mark.parametrize("how", ["die", "interrupt"])
+def test_a_run_that_ends_from_outside_says_so_in_one_line(
+    tiny_cohort: Cohort, tmp_path: Path, how: str
+) -> None:
+    """A worker ended for want of memory; Ctrl-C in the terminal."""
+    out = tmp_path / "scores.csv"
+    script = (
+        "import os, sys, time\n"
+        "from boneviz import scorecohort\n"
+        "from boneviz.cli import main\n"
+        "how, reading = sys.argv[1], scorecohort.read_readings\n"
+        "def read(cohort, ref, *, predictions):\n"
+        "    if how == 'die' and ref.case_id == 'P04':\n"
+        "        os._exit(137)\n"
+        "    time.sleep(0.5)\n"
+        "    return reading(cohort, ref, predictions=predictions)\n"
+        "class Task:\n"
+        "    def __init__(self, task):\n"
+        "        self.task = task\n"
+        "    def __call__(self, ref, known):\n"
+        "        from boneviz import scorecohort\n"
+        "        scorecohort.read_readings = read\n"
+        "        return self.task(ref, known)\n"
+        "each = scorecohort._each\n"
+        "scorecohort._each = lambda task, *rest: each(Task(task), *rest)\n"
+        "sys.exit(main(['score', *sys.argv[2:]]))\n"
+    )
+    options = [str(tiny_cohort.root), "--out", str(out), "--workers", "2", "--quiet"]
+    run = subprocess.Popen(
+        [sys.executable, "-c", script, how, *options],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    if how == "interrupt":
+        journal = tmp_path / ".scores.csv.journal"
+        deadline = time.monotonic() + 60
+        while not journal.is_file():
+            assert time.monotonic() < deadline and run.poll() is None
+            time.sleep(0.05)
+        os.killpg(run.pid, signal.SIGINT)
+    said = run.communicate(timeout=60)[1].splitlines()
+    expected, status = {
+        "die": ("boneviz: one of 2 processes was ended from outside", 1),
+        "interrupt": ("boneviz: stopped; run the same command again", 130),
+    }[how]
+    assert run.returncode == status
+    assert len(said) == 1 and said[0].startswith(expected), said
+    assert not out.exists()

@@ -235,20 +235,35 @@ def _look(case: Case, reference: Voxels, candidate: Voxels) -> _Outlined:
 
     # a part touches the other's outline where the lesion that both make up holds any of it
     alone = np.zeros(len(union), dtype=bool)
-    to_bone_mm = np.full(len(union), math.inf)
-    for rows in find_lesions(union).rows():
+    lesions = find_lesions(union).rows()
+    for rows in lesions:
         alone[rows] = np.bitwise_or.reduce(held_by[rows]) < 3
+    # bone is looked for around each lesion, or once around all where that is less to look at
+    around = [_search_box(grid, index[rows]) for rows in lesions]
+    if lesions and sum(map(_n_voxels, around)) > _n_voxels(_search_box(grid, index)):
+        lesions = [np.arange(len(union))]
+    to_bone_mm = np.full(len(union), math.inf)
+    for rows in lesions:
         to_bone_mm[rows] = _to_bone_mm(case, index[rows])
     uptake = uptake_at(case, union)
     return _Outlined(grid, union, index, held_by, alone, away_mm, to_bone_mm, uptake)
 
 
-def _to_bone_mm(case: Case, index: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the distance of a lesion's voxels to bone, searched in a box around the lesion."""
-    spacing = np.array(case.ct.grid.spacing_mm)
-    margin = np.ceil(BONE_SEARCH_MM / spacing).astype(np.int64)
+def _search_box(grid: Grid, index: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the ends, (2, 3), the second one beyond, of the box in which bone may be near."""
+    margin = np.ceil(BONE_SEARCH_MM / np.array(grid.spacing_mm)).astype(np.int64)
     low = np.maximum(index.min(axis=0) - margin, 0)
-    high = np.minimum(index.max(axis=0) + margin + 1, case.ct.grid.shape)
+    return np.stack([low, np.minimum(index.max(axis=0) + margin + 1, grid.shape)])
+
+
+def _n_voxels(box: NDArray[np.int64]) -> int:
+    return math.prod((box[1] - box[0]).tolist())
+
+
+def _to_bone_mm(case: Case, index: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the distance of voxels to bone, searched in a box around all of them."""
+    spacing = np.array(case.ct.grid.spacing_mm)
+    low, high = _search_box(case.ct.grid, index)
     hu = case.ct.array[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
     bone = bone_mask(hu, spacing_mm=case.ct.grid.spacing_mm)
     here = index - low

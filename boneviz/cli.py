@@ -408,7 +408,27 @@ def _compare(options: argparse.Namespace) -> None:
     )
     print(f"\nby patient, candidate / reference\n{by_patient.round(3).to_string()}")
     print(f"\n{evaluation.words}")
+    _print_study(scores)
     _say_demonstration(cohort, scores)
+
+
+def _print_study(scores: CohortScores) -> None:
+    """Print what goes beyond the matrix, where there are two models of two experts."""
+    from boneviz.endpoints import endpoints, lean, seed_control, volume_bias
+
+    try:
+        tested = endpoints(scores)
+    except InputError:  # said in the words above
+        return
+    print(f"\nown experts less the other's, by endpoint\n{tested.round(4).to_string(index=False)}")
+    pairs = volume_bias(scores).merge(
+        lean(scores), on=["reference", "candidate"], suffixes=("", "_lean")
+    )
+    columns = {"ratio": "volume ratio", "low": "from", "high": "to", "mean": "sens. - prec."}
+    shown = pairs[["candidate", "reference", "n", *columns]].rename(columns=columns)
+    print(f"\ncandidate / reference\n{shown.round(2).to_string(index=False)}")
+    for control in seed_control(scores):
+        print(f"\ncontrol, one expert and two seeds: {control.words}")
 
 
 def _require_of(cohort: Cohort, scores: CohortScores, path: Path) -> None:

@@ -389,3 +389,15 @@ def test_regions_say_what_the_models_learned_from(
     assert main([*command, "--threshold", "0.95"]) == 0
     # nothing is left of the model at 0.95
     assert "extra lesion" in capsys.readouterr().out
+
+
+def test_compare_prints_endpoints_and_biases(
+    cohort: Cohort, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", str(cohort.root), "--quiet"]) == 0
+    printed = capsys.readouterr().out
+    # two patients: no p below 2/2^2
+    assert re.search(r"\n +primary +dice +2 .* 0\.5 +0\.5\n", printed)
+    assert re.search(r"\nsecondary +volume_matched_dice +2 ", printed)
+    # the models copy their experts: as large, and as sensitive as precise
+    assert re.search(r"\n +Model A +Expert A +2 +1\.00 +1\.00 +1\.00 +0\.00\n", printed)

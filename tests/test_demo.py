@@ -144,6 +144,7 @@ def test_the_folder_holds_what_was_promised_and_nothing_else(demo: Demo) -> None
     assert sorted(path.name for path in demo.out.iterdir()) == [
         "cohort",
         "report.html",
+        "scores.csv",
         "scores.parquet",
     ]
 

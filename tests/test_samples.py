@@ -19,8 +19,8 @@ from boneviz.files import sha256_of
 from boneviz.nifti import read_case, read_predictions
 from boneviz.phantom import PLACES, PhantomConfig, make_phantom
 from boneviz.predict import Predictor
-from boneviz.readings import score_cohort
 from boneviz.samples import demonstration_models, samples_folder
+from boneviz.scorecohort import score_cohort
 
 FOLDER = samples_folder()
 COHORT = Cohort.open(FOLDER)

@@ -426,14 +426,15 @@ def _print_study(scores: CohortScores) -> None:
     )
     columns = {"ratio": "volume ratio", "low": "from", "high": "to", "mean": "sens. - prec."}
     shown = pairs[["candidate", "reference", "n", *columns]].rename(columns=columns)
-    print(f"\ncandidate / reference\n{shown.round(2).to_string(index=False)}")
+    text = shown.to_string(index=False, float_format="{:.2f}".format)
+    print(f"\ncandidate / reference\n{text}")
     for control in seed_control(scores):
         print(f"\ncontrol, one expert and two seeds: {control.words}")
 
 
 def _require_of(cohort: Cohort, scores: CohortScores, path: Path) -> None:
     """Raise where a table of scores is of another cohort, or of what this one was before."""
-    cases = {case.case_id for case in (*cohort.cases, *cohort.failures)}
+    cases = {case.case_id for case in cohort} | {failure.case_id for failure in cohort.failures}
     found = {row.case_id for row in scores} | {failure.case_id for failure in scores.failures}
     if found != cases:
         more, less = ", ".join(sorted(found - cases)), ", ".join(sorted(cases - found))

@@ -9,20 +9,24 @@ from __future__ import annotations
 import base64
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
+import pandas as pd
 from tqdm.auto import tqdm
 
 from boneviz.case import Case, experts_first
 from boneviz.cohort import Cohort
 from boneviz.compare import CrossEvaluation, cross_evaluate
+from boneviz.endpoints import endpoints, lean, volume_bias
+from boneviz.errors import InputError
 from boneviz.files import write_whole
 from boneviz.harmonise import harmonise
 from boneviz.palette import ReaderStyle, styles_of
 from boneviz.picture import LETTERS, Display, Plane, disputed_mm, fused_slice, png_of
-from boneviz.readings import read_readings
+from boneviz.readings import Readings, read_readings
+from boneviz.regions import regions, regions_table
 from boneviz.samples import DEMONSTRATION
 from boneviz.scorerow import Scores
 from boneviz.scoretable import row_of
@@ -37,6 +41,8 @@ METRICS = {
     "sensitivity": "Sensitivity",
     "precision": "Precision",
 }
+LABELS = {**METRICS, "volume_matched_dice": "Volume-matched Dice", "lesion_f1": "Lesion F1"}
+LEAST_ML, MOST_REGIONS = 0.1, 6  # of regions that are listed
 PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
 PLANES_AXIS: dict[Plane, int] = {"axial": 2, "coronal": 1, "sagittal": 0}
 DISPLAY = Display(mm_per_pixel=0.5, window_mm=170)
@@ -77,7 +83,7 @@ def write_report(
         pictures = _pictures(harmonise(readings.outlined()), styles)
         sections.append(
             f"<section class=case><h3>{html.escape(ref.case_id)}</h3>"
-            f"<div class=pictures>{pictures}</div>{_case_table(rows)}</section>"
+            f"<div class=pictures>{pictures}</div>{_regions(readings)}{_case_table(rows)}</section>"
         )
     body = [
         f"<h1>{html.escape(cohort.name)}</h1>",
@@ -85,7 +91,7 @@ def write_report(
         f"<p class=caution>{html.escape(_cautions(cohort, from_phantoms=from_phantoms))}</p>",
     ]
     if scores:
-        body += ["<h2>Cross-evaluation</h2>", *_matrices(scores)]
+        body += ["<h2>Cross-evaluation</h2>", *_matrices(scores), *_study(scores)]
     body += [
         "<h2>Patients</h2>",
         f"<p>{_legend(styles)} Slices through the largest disagreement; "
@@ -136,6 +142,90 @@ def _matrices(scores: Sequence[Scores]) -> list[str]:
         "own expert.</p>"
     )
     return parts
+
+
+def _study(scores: Sequence[Scores]) -> list[str]:
+    """Return what goes beyond the matrix: endpoints, volume ratios, sensitivity less precision."""
+    bias = volume_bias(scores).merge(
+        lean(scores), on=["reference", "candidate"], suffixes=("", "_lean")
+    )
+    names = {
+        "candidate": "Candidate",
+        "reference": "Reference",
+        "n": "n",
+        "ratio": "Volume ratio",
+        "low": "from",
+        "high": "to",
+        "mean": "Sensitivity - precision",
+    }
+    parts = [
+        "<h3>Who draws larger</h3>",
+        _table(bias, names),
+        "<p class=small>Volume of the candidate over that of the reference: geometric mean and "
+        "limits of agreement, between which 95 % of patients are expected.</p>",
+    ]
+    try:
+        tested = endpoints(scores).replace({"metric": LABELS})
+    except InputError:  # said beneath the matrix
+        return parts
+    names = {
+        "role": "Endpoint",
+        "metric": "Metric",
+        "n": "n",
+        "n_dropped": "Left out",
+        "mean": "Mean I",
+        "median": "Median I",
+        "rank_biserial": "Rank-biserial",
+        "identity_rate": "Own expert wins",
+        "p": "p",
+        "p_holm": "p (Holm)",
+    }
+    return [
+        "<h3>Did the models take on their experts' styles?</h3>",
+        _table(tested, names, digits=3),
+        "<p class=small>I: agreement with the own experts less that with the other's, per patient; "
+        "exact sign-flip test. One endpoint is primary; the p of the others are adjusted for their "
+        "number. Volume-matched Dice cuts each model's probability where it draws as much as the "
+        "reference: what is left there is a matter of place, not of size.</p>",
+        *parts,
+    ]
+
+
+def _regions(readings: Readings) -> str:
+    """Return the largest parts in which the first two readers differ."""
+    if len(readings.readers) < 2:
+        return ""
+    first, second = (reader.name for reader in readings.readers[:2])
+    found = regions(readings.case, first, second, readings.predictions)
+    differing = [region for region in found if region.kind != "shared"]
+    shown = [region for region in differing if region.volume_ml >= LEAST_ML][:MOST_REGIONS]
+    if not shown:
+        return ""
+    names = {
+        "readers": "Outlined by",
+        "kind": "Kind",
+        "tissue": "Into",
+        "volume_ml": "mL",
+        "reach_mm": "Reach (mm)",
+        "suv_max": "SUVmax",
+        "hu_mean": "Mean HU",
+        "distance_to_bone_mm": "To bone (mm)",
+    }
+    n_left = len(differing) - len(shown)
+    left = f"; not listed: {n_left} smaller" if n_left else ""
+    return (
+        _table(regions_table(shown), names, digits=1)
+        + f"<p class=small>Where {html.escape(first)} and {html.escape(second)} differ{left}.</p>"
+    )
+
+
+def _table(table: pd.DataFrame, names: Mapping[str, str], *, digits: int = 2) -> str:
+    head = "".join(f"<th scope=col>{html.escape(name)}</th>" for name in names.values())
+    lines = [
+        "<tr>" + "".join(f"<td>{_shown(row[c], digits=digits)}</td>" for c in names) + "</tr>"
+        for row in table.to_dict("records")
+    ]
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 
 def _matrix(evaluation: CrossEvaluation) -> str:
@@ -189,9 +279,9 @@ def _case_table(rows: Sequence[Scores]) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 
-def _shown(value: object) -> str:
+def _shown(value: object, *, digits: int = 2) -> str:
     if isinstance(value, float):
-        return "&ndash;" if math.isnan(value) else f"{value:.2f}"
+        return "&ndash;" if math.isnan(value) else f"{value:.{digits}f}"
     return html.escape(str(value).replace("_", " "))
 
 
@@ -233,7 +323,7 @@ h3{font-size:16px;margin:20px 0 6px}
 .caution{border-left:4px solid #e0a800;background:#fff8e1;padding:8px 12px}
 table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums;width:100%}
 th,td{padding:5px 8px;border-bottom:1px solid var(--line);text-align:right}
-th:first-child,td:first-child,td:nth-child(2):not(.matrix td){text-align:left}
+th:first-child,td:first-child,:is(th,td):nth-child(2):not(.matrix *){text-align:left}
 .matrix td span{display:block;color:var(--soft);font-size:12px}
 .matrix td.own{outline:2px solid var(--own);outline-offset:-2px}.matrix td.empty{background:#f4f6f8}
 .pictures{display:flex;gap:10px;margin:0 0 8px}figure{margin:0;flex:1}

@@ -110,3 +110,19 @@ def test_an_expert_who_saw_nothing_is_said_to_have_missed(cohort: Cohort, tmp_pa
     page = page_of(cohort, tmp_path)
     assert "1 missed" in page
     assert EXPERT_A.name in page
+
+
+def test_it_says_what_goes_beyond_the_matrix(cohort: Cohort, tmp_path: Path) -> None:
+    page = page_of(cohort, tmp_path)
+    text = re.sub(r"<[^>]+>", " ", page)
+    # two patients: the primary endpoint with its smallest p, 2 / 2^2
+    assert re.search(r"primary +Dice +2 +0 .* 0\.500 +0\.500", text)
+    # the models copy their experts, limits of agreement included
+    assert re.search(r"Model A +Expert A +2 +1\.00 +1\.00 +1\.00 +0\.00", text)
+
+
+def test_it_lists_where_the_experts_differ(cohort: Cohort, tmp_path: Path) -> None:
+    text = re.sub(r"<[^>]+>", " ", page_of(cohort, tmp_path))
+    # expert B draws 6 mm further in: one rim of expert A in either patient, beyond 5 mm at corners
+    assert len(re.findall(r"Expert A +extension +(soft tissue|bone) +\d+\.\d", text)) == 2
+    assert text.count("Where Expert A and Expert B differ.") == 2

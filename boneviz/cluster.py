@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,7 +34,9 @@ CONNECT_S = 30
 _one_at_a_time = threading.Lock()
 
 
-def in_processes(tasks: Mapping[str, Task], *, workers: int, threads: int) -> Iterator[str]:
+def in_processes(
+    tasks: Mapping[str, Task], *, workers: int, threads: int
+) -> Generator[str, None, None]:
     """Do tasks in processes of this machine; give the name of each as it is done.
 
     Parameters
@@ -71,7 +73,9 @@ def _here(name: str, task: Task, threads: int) -> str:
     return name
 
 
-def on_cluster(tasks: Mapping[str, Task], client: Client | str, *, shared: Path) -> Iterator[str]:
+def on_cluster(
+    tasks: Mapping[str, Task], client: Client | str, *, shared: Path
+) -> Generator[str, None, None]:
     """Do tasks on the workers of a Dask cluster; give the name of each as it is done.
 
     Where workers declare the resource ``GPU``, each task takes one. A task whose worker dies is

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -226,8 +226,11 @@ def run(
                 if client is None
                 else on_cluster(tasks, client, shared=there.root / "folds.json")
             )
-            for _ in tqdm(done, total=len(tasks), desc="fits", unit="fit", disable=not progress):
-                pass
+            with closing(done):  # after Ctrl-C too, or fits that nobody waits for would begin
+                for _ in tqdm(
+                    done, total=len(tasks), desc="fits", unit="fit", disable=not progress
+                ):
+                    pass
     for config in todo.fits:
         if not card_of(weights_path(cohort, config)).is_file():
             raise CohortError(

@@ -95,12 +95,13 @@ def test_probabilities_below_a_stored_grey_level_are_zero(
     # logits of -7 and -6 are probabilities of 0.00091 and 0.00247; half a grey level is 0.00196
     case = limb("P90").case(seed=90)
     for logit, expected in ((-7.0, 0.0), (-6.0, 0.00247)):
-        predictor = Predictor(trained)
         monkeypatch.setattr(
-            predictor,
-            "_windows",
-            lambda fused, _, value=logit: torch.full_like(fused[:, :1], value),
+            "boneviz.predict.slide",
+            lambda image, networks, value=logit, **_: torch.full(
+                (len(networks), *image.shape[1:]), value
+            ),
         )
+        predictor = Predictor(trained)
         array = predictor(case).probability.array
         assert array[5:-5, 5:-5, 5:-5] == pytest.approx(expected, abs=1e-5)
 

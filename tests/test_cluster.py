@@ -238,6 +238,17 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def test_a_fit_that_kills_its_workers_ends_the_run(
+    workers: Any, client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers.scheduler, "allowed_failures", 0)  # the first death is the last
+    (shared := tmp_path / "shared").write_text("x")
+    with pytest.raises(
+        TrainingError, match=r"workers died again and again \(.*model_a_fold0.*want of memory"
+    ):
+        list(on_cluster({"model_a_fold0": die}, client, shared=shared))
+
+
 def test_a_killed_process_of_this_machine_is_named() -> None:
     with pytest.raises(TrainingError, match=r"one of 2 processes was killed.*with fewer workers"):
         list(in_processes({"a": die, "b": die}, workers=2, threads=1))
@@ -261,6 +272,6 @@ def test_models_that_workers_made_in_a_copy_are_missed(
 ) -> None:
     cohort = write_tiny_cohort(tmp_path, [limb("P01"), limb("P02", place=1)])
     todo = plan(cohort, tiny_config(), n_folds=2)
-    monkeypatch.setattr("boneviz.crossval.on_cluster", lambda *_, **__: iter(()))
+    monkeypatch.setattr("boneviz.crossval.on_cluster", lambda *_, **__: (name for name in ""))
     with pytest.raises(CohortError, match=r"model_a_fold0.safetensors was made by a worker but is"):
         run(replace(cohort), todo, client="tcp://x:1", progress=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,7 +28,7 @@ from boneviz.folds import Folds
 from boneviz.fuse import Modality
 from boneviz.nifti import has_prediction, read_case, read_volume, write_prediction
 from boneviz.patches import TrainConfig
-from boneviz.predict import Predictor
+from boneviz.predict import Predictor, Predictors
 from boneviz.train import fit, model_of, settings_of, weights_path
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ __all__ = [
     "held_out_cases",
     "plan",
     "predict_cohort",
+    "predict_together",
     "run",
     "with_models",
 ]
@@ -356,4 +357,38 @@ def predict_cohort(
         for ref in bar:
             case = read_case(ref, readers=[])
             write_prediction(predictor(case, cohort_id=cohort.id), folder)
+    return folder
+
+
+def predict_together(
+    cohort: Cohort,
+    spoken: Mapping[Checkpoint, Sequence[CaseRef]],
+    *,
+    folder: Path | None = None,
+    progress: bool = True,
+) -> Path:
+    """Predict with several models, each case read once; return the folder of theirs.
+
+    Parameters
+    ----------
+    cohort : where predictions are kept, under ``predictions/MODEL``, unless `folder` says else
+    spoken : which model speaks for which cases, from `held_out_cases`; a case that this very
+        model has predicted before is left as it is
+    folder : one folder per model is made in it
+    """
+    folder = folder or cohort.root / "predictions"
+    todo: dict[str, tuple[CaseRef, list[Checkpoint]]] = {}
+    for model, refs in spoken.items():
+        for ref in refs:
+            own = folder / model.reader.key
+            if not has_prediction(own, ref, checkpoint_id=model.checkpoint_id):
+                todo.setdefault(ref.case_id, (ref, []))[1].append(model)
+    ready: dict[tuple[Checkpoint, ...], Predictors] = {}
+    for ref, models in tqdm(todo.values(), desc="cases predicted", disable=not progress):
+        speaking = tuple(models)
+        if speaking not in ready:
+            ready[speaking] = Predictors(speaking)
+        case = read_case(ref, readers=[])
+        for prediction in ready[speaking](case, cohort_id=cohort.id):
+            write_prediction(prediction, folder / prediction.reader.key)
     return folder

@@ -4,22 +4,39 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from small import EXPERT_A, MODEL_A, case_on, limb, tiny_config, write_tiny_cohort
+from monai.inferers import SlidingWindowInferer
+from small import (
+    EXPERT_A,
+    MODEL_A,
+    MODEL_B,
+    affine_of,
+    case_on,
+    limb,
+    tiny_config,
+    turned_about_z,
+    write_tiny_cohort,
+)
 
+from boneviz import crossval
 from boneviz.case import Case
 from boneviz.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from boneviz.errors import CheckpointError, GridError
+from boneviz.cohort import Cohort
+from boneviz.crossval import predict_cohort, predict_together
+from boneviz.errors import CheckpointError, GridError, InputError
 from boneviz.folds import Folds
-from boneviz.fuse import FuseConfig
-from boneviz.harmonise import straighten
+from boneviz.fuse import FuseConfig, fuse
+from boneviz.harmonise import harmonise, resample, straighten
 from boneviz.network import build_network
-from boneviz.predict import Predictor
+from boneviz.nifti import read_case
+from boneviz.predict import Predictor, Predictors, _on
+from boneviz.samples import demonstration_models, samples_folder
 from boneviz.train import fit
-from boneviz.volume import Grid
+from boneviz.volume import Grid, Volume
 
 CONFIG = tiny_config(steps=80)
 
@@ -183,3 +200,145 @@ def test_a_patient_is_known_again_within_one_cohort_only(tmp_path: Path) -> None
     case = limb("P01").case(seed=1)
     assert not Predictor(model)(case, cohort_id="ours").held_out
     assert Predictor(model)(case, cohort_id="theirs").held_out
+
+
+def untrained(folder: Path, reader: Any, seed: int, **changes: Any) -> Checkpoint:
+    """Return a model of random weights, another one for every seed."""
+    torch.manual_seed(seed)
+    config = tiny_config(**changes)
+    there = Checkpoint(
+        reader,
+        config.net,
+        config.fuse,
+        config.spacing_mm,
+        config.patch,
+        0,
+        frozenset(),
+        "",
+        "{}",
+        True,
+        folder / f"{reader.key}_{seed}.safetensors",
+    )
+    save_checkpoint(there, build_network(config.net).state_dict())
+    return load_checkpoint(there.weights)
+
+
+def test_models_together_say_what_each_says_alone(tmp_path: Path) -> None:
+    models = [
+        untrained(tmp_path, MODEL_A, 1),
+        untrained(tmp_path, MODEL_A, 2, fuse=FuseConfig(modality="ct")),
+        untrained(tmp_path, MODEL_B, 3),
+        untrained(tmp_path, MODEL_B, 4, spacing_mm=(6.0, 5.0, 4.0), patch=(8, 16, 24)),
+    ]
+    case = limb("P90").case(seed=90)
+    together = Predictors(models)(case)
+    assert [p.checkpoint_id for p in together] == [m.checkpoint_id for m in models]
+    alone = [Predictor(model)(case) for model in models]
+    for one, other in zip(together, alone, strict=True):
+        assert np.array_equal(one.probability.array, other.probability.array)
+    # they do differ from each other
+    assert not np.array_equal(alone[0].probability.array, alone[2].probability.array)
+
+
+def test_a_case_is_harmonised_once_for_models_of_one_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = [untrained(tmp_path, MODEL_A, 1), untrained(tmp_path, MODEL_B, 2)]
+    calls: list[Any] = []
+    monkeypatch.setattr(
+        "boneviz.predict.harmonise",
+        lambda case, **options: (calls.append(options), harmonise(case, **options))[1],
+    )
+    Predictors(models)(limb("P90").case(seed=90))
+    assert calls == [{"spacing_mm": (6.0, 6.0, 6.0)}]
+
+
+def test_windows_cannot_overlap_wholly(trained: Checkpoint) -> None:
+    for overlap in (1.0, -0.1):
+        with pytest.raises(InputError, match=rf"overlap of windows {overlap}.*0 and below 1"):
+            Predictor(trained, overlap=overlap)
+
+
+def test_air_alone_holds_no_infection(trained: Checkpoint) -> None:
+    case = case_on(Grid.straight((30, 20, 25), (5, 4, 6)))  # -1000 HU, no uptake
+    array = Predictor(trained)(case).probability.array
+    assert array.shape == (30, 20, 25)
+    assert not array.any()
+
+
+@pytest.mark.parametrize("patient", ["P005", "P007"])
+def test_masks_are_monais(patient: str) -> None:
+    """Both models' masks of a leg and of a knee beside those of MONAI's inferer."""
+    models = [load_checkpoint(path) for path in demonstration_models()]
+    case = read_case(Cohort.open(samples_folder())[patient], readers=[])
+    there = harmonise(case, spacing_mm=models[0].spacing_mm)
+    image = torch.from_numpy(fuse(there, models[0].fuse))[None]
+    peer = SlidingWindowInferer(models[0].patch, 2, 0.5, mode="gaussian", padding_mode="constant")
+    for model, ours in zip(models, Predictors(models)(case), strict=True):
+        with torch.inference_mode():
+            logits = peer(image, model.network())
+        assert isinstance(logits, torch.Tensor)
+        probability = torch.sigmoid(logits)[0, 0].numpy()
+        theirs = resample(Volume(probability, there.ct.grid, "probability"), case.ct.grid).array
+        drawn = theirs >= 0.5
+        assert np.count_nonzero(drawn) > 1000
+        assert dice(ours.mask().array, drawn) >= 0.999
+        # where a window near air is left out the others speak for it
+        assert np.abs(ours.probability.array - theirs).max() < 0.01
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        Grid.straight((40, 36, 30), (2, 3, 5), (-31, -42, -61)),  # finer and coarser by axis
+        Grid.straight((12, 9, 8), (9, 11, 13), (-40, -40, -40)),  # coarser: smoothed first
+        Grid((50, 30, 24), affine_of(*turned_about_z(25, (2, 3, 5)).T, origin=(-40, -50, -60))),
+        Grid.straight((10, 10, 10), (2, 3, 5), (400, 400, 400)),  # elsewhere
+    ],
+)
+@pytest.mark.parametrize("where", ["middle", "corner", "nowhere"])
+def test_only_the_box_that_holds_something_is_resampled(target: Grid, where: str) -> None:
+    source = Grid.straight((24, 26, 28), (4, 4, 4), (-46, -50, -54))
+    array = np.zeros(source.shape, dtype=np.float32)
+    if where == "middle":
+        array[8:13, 9:15, 10:12] = np.random.default_rng(0).random((5, 6, 2))
+    elif where == "corner":
+        array[0, 0, 0] = array[-1, 3, -1] = 0.75
+    probability = Volume(array, source, "probability")
+    whole = resample(probability, target).array
+    assert np.abs(_on(probability, target).array - whole).max() < 1e-6
+    if where == "middle" and target.affine_ras_mm[0, 3] < 400:
+        assert whole.max() > 0.1
+
+
+def test_a_case_is_read_once_for_both_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cohort = write_tiny_cohort(tmp_path / "cohort", [limb("P01"), limb("P02", place=1)])
+    a, b = untrained(tmp_path, MODEL_A, 1), untrained(tmp_path, MODEL_B, 2)
+    first, second = cohort
+    # model B has spoken for P02 before: that file stays as it is
+    predict_cohort(cohort, b, [second], folder=tmp_path / "out" / MODEL_B.key, progress=False)
+    kept = tmp_path / "out" / MODEL_B.key / "P02.nii.gz"
+    before = kept.stat().st_mtime_ns
+    asked: list[str] = []
+    monkeypatch.setattr(
+        crossval,
+        "read_case",
+        lambda ref, **options: (asked.append(ref.case_id), read_case(ref, **options))[1],
+    )
+    spoken = {a: [first, second], b: [first, second]}
+    out = predict_together(cohort, spoken, folder=tmp_path / "out", progress=False)
+    assert asked == ["P01", "P02"]
+    assert kept.stat().st_mtime_ns == before
+    for model in (a, b):
+        alone = predict_cohort(
+            cohort, model, [first, second], folder=tmp_path / model.reader.key, progress=False
+        )
+        for case in ("P01", "P02"):
+            for suffix in (".nii.gz", ".json"):
+                same = (out / model.reader.key / f"{case}{suffix}").read_bytes()
+                assert (alone / f"{case}{suffix}").read_bytes() == same
+    asked.clear()
+    predict_together(cohort, spoken, folder=tmp_path / "out", progress=False)
+    assert asked == []

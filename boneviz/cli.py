@@ -110,7 +110,21 @@ def _parser() -> argparse.ArgumentParser:
         "--only-fold", type=int, action="append", help="run this fold alone; may be repeated"
     )
     made.add_argument("--steps", type=int, default=3000, help="per fit (default 3000)")
-    made.add_argument("--modality", default="fused", help="fused, ct or pet")
+    made.add_argument(
+        "--modality",
+        action="append",
+        help="fused, ct or pet; may be repeated for the ablations (default fused)",
+    )
+    made.add_argument(
+        "--control-seed",
+        type=int,
+        metavar="SEED",
+        help="repeat the fits of the first modality with another seed, as a control",
+    )
+    made.add_argument("--workers", type=int, default=1, help="processes, a fit each (default 1)")
+    made.add_argument(
+        "--scheduler", metavar="ADDRESS", help="of a Dask cluster, such as tcp://HOST:8786"
+    )
     made.add_argument("--seed", type=int, default=0)
 
     made = command("predict", _predict, "Outline lesions with trained models.", one)
@@ -253,17 +267,30 @@ def _crossval(options: argparse.Namespace) -> None:
     from boneviz.fuse import FuseConfig, require_modality
     from boneviz.patches import TrainConfig
 
-    require_modality(options.modality)
+    modalities = [require_modality(name) for name in options.modality or ["fused"]]
+    seeds = [options.seed]
+    if options.control_seed is not None:
+        seeds.append(options.control_seed)
     cohort = Cohort.open(options.cohort)
     config = TrainConfig(
-        steps=options.steps,
-        seed=options.seed,
-        fuse=FuseConfig(modality=options.modality),
+        steps=options.steps, seed=options.seed, fuse=FuseConfig(modality=modalities[0])
     )
     todo = plan(
-        cohort, config, n_folds=options.folds, only_folds=options.only_fold, seed=options.seed
+        cohort,
+        config,
+        n_folds=options.folds,
+        only_folds=options.only_fold,
+        seed=options.seed,
+        modalities=modalities,
+        seeds=seeds,
     )
-    cohort = run(cohort, todo, progress=not options.quiet)
+    cohort = run(
+        cohort,
+        todo,
+        workers=options.workers,
+        client=options.scheduler,
+        progress=not options.quiet,
+    )
     print(f"{len(todo.fits)} models in {cohort.root / 'models'}")
 
 

@@ -44,10 +44,12 @@ class FuseConfig:
         require_modality(self.modality)
 
 
-def require_modality(modality: str) -> None:
-    """Raise `InputError` unless `modality` is one that boneviz knows."""
-    if modality not in get_args(Modality):
-        raise InputError(f"modality {modality!r}: expected one of {', '.join(get_args(Modality))}")
+def require_modality(modality: str) -> Modality:
+    """Return the modality of that name, or raise `InputError`."""
+    for known in get_args(Modality):
+        if modality == known:
+            return known  # type: ignore[no-any-return]
+    raise InputError(f"modality {modality!r}: expected one of {', '.join(get_args(Modality))}")
 
 
 def fuse(case: Case, config: FuseConfig) -> NDArray[np.float32]:

@@ -401,3 +401,34 @@ def test_compare_prints_endpoints_and_biases(
     assert re.search(r"\nsecondary +volume_matched_dice +2 ", printed)
     # the models copy their experts: as large, and as sensitive as precise
     assert re.search(r"\n +Model A +Expert A +2 +1\.00 +1\.00 +1\.00 +0\.00\n", printed)
+
+
+def test_crossval_takes_modalities_a_control_and_workers(
+    cohort: Cohort, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from boneviz import crossval
+
+    asked: list[tuple[crossval.Plan, dict[str, object]]] = []
+
+    def run(there: Cohort, todo: crossval.Plan, **how: object) -> Cohort:
+        asked.append((todo, how))
+        return there
+
+    monkeypatch.setattr(crossval, "run", run)
+    command = ["crossval", str(cohort.root), "--folds", "2", "--quiet"]
+    kinds = ["--modality", "fused", "--modality", "pet", "--control-seed", "1"]
+    assert main([*command, *kinds, "--workers", "2"]) == 0
+    ((todo, how),) = asked
+    assert how == {"workers": 2, "client": None, "progress": False}
+    # two experts and two folds, of the fused input, of PET alone, and of another seed
+    assert len(todo.fits) == 2 * 2 * 3
+    assert {(fit.fuse.modality, fit.seed) for fit in todo.fits} == {
+        ("fused", 0),
+        ("pet", 0),
+        ("fused", 1),
+    }
+    assert main([*command, "--scheduler", "tcp://127.0.0.1:1"]) == 0
+    assert asked[1][1]["client"] == "tcp://127.0.0.1:1"
+    capsys.readouterr()
+    assert main([*command, "--modality", "mri"]) == 1
+    assert "modality 'mri': expected one of fused, ct, pet" in one_line(capsys)

@@ -102,7 +102,8 @@ def test_processes_of_this_machine_make_the_same_files(
 ) -> None:
     monkeypatch.setattr(joblib, "cpu_count", lambda: 2)  # two processes of one thread
     root = Path(shutil.copytree(fresh, tmp_path / "cohort"))
-    monkeypatch.chdir(tmp_path)
+    list(in_processes({"started": os.getpid, "too": os.getpid}, workers=2, threads=1))
+    monkeypatch.chdir(tmp_path)  # the processes stay where they were started
     cohort = Cohort.open("cohort")  # processes are told the whole path
     run(cohort, plan(cohort, CONFIG, n_folds=2), workers=2, progress=False)
     assert files_of(root) == expected
@@ -197,10 +198,12 @@ def test_an_error_on_a_worker_ends_the_run_and_takes_back_the_rest(
     client: Any, tmp_path: Path
 ) -> None:
     (shared := tmp_path / "shared").write_text("x")
-    tasks = {"spoiled": partial(fail, "model_a_fold0: loss nan"), **marks(tmp_path, 9, 1.0)}
-    with pytest.raises(TrainingError, match="model_a_fold0: loss nan"):
+    tasks = {"spoiled": partial(fail, "model_a_fold0: loss nan"), **marks(tmp_path, 9, 0.4)}
+    # held on to, the error keeps alive what the run held: the rest is taken back all the same
+    with pytest.raises(TrainingError, match="model_a_fold0: loss nan") as held:
         list(on_cluster(tasks, client, shared=shared))
     time.sleep(1.5)
+    assert held.value.__traceback__ is not None
     # two workers: at most those that had begun are there, the last are not
     assert not (tmp_path / "8.begun").exists()
     assert len(list(tmp_path.glob("*.begun"))) <= 4

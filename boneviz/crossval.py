@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import joblib
 from tqdm.auto import tqdm
@@ -279,15 +279,21 @@ def _one_run(root: Path) -> Iterator[None]:
     Every run shares a lock that the system takes back when its process ends, however it ends.
     """
     with (root / ".crossval.lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _locked(lock, fcntl.LOCK_EX | fcntl.LOCK_NB):
             for folder in (root, root / "models", *root.glob("predictions/*/")):
                 for cut_off in folder.glob(".writing-*"):
                     cut_off.unlink(missing_ok=True)
-            fcntl.flock(lock, fcntl.LOCK_SH)
-        except OSError:
-            pass  # another run, or a file system without locks: what is left over stays
+        _locked(lock, fcntl.LOCK_SH)
         yield
+
+
+def _locked(lock: IO[str], how: int) -> bool:
+    """Whether the lock was to be had: not beside another run, nor where the disk has no locks."""
+    try:
+        fcntl.flock(lock, how)
+    except OSError:
+        return False
+    return True
 
 
 def with_models(cohort: Cohort, models: Iterable[Reader]) -> Cohort:

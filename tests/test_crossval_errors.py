@@ -20,7 +20,7 @@ import torch
 from small import EXPERT_A, EXPERT_B, limb, tiny_config, volume_of, write_tiny_cohort
 from test_crossval_kills import files_of
 
-from boneviz import cli, patches, train
+from boneviz import cli, crossval, patches, train
 from boneviz.checkpoint import card_of, load_checkpoint, load_tensors
 from boneviz.cohort import Cohort
 from boneviz.crossval import deal_folds, plan, run
@@ -38,7 +38,7 @@ from boneviz.nifti import read_volume, write_volume
 from boneviz.train import weights_path
 from boneviz.volume import Grid, Volume
 
-CONFIG = tiny_config(steps=4, save_every=2)
+CONFIG = tiny_config(steps=4, save_every=2, seed=0)  # the command has seed 0 as well
 LIMBS = [limb("P01"), limb("P02", axes="lps", place=1)]
 
 
@@ -449,6 +449,23 @@ def test_half_written_files_of_a_killed_run_are_cleared_away(root: Path, whole: 
     assert files_of(root) == files_of(whole)
 
 
+def test_a_run_beside_another_is_known_as_one_too(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = (root / ".crossval.lock").open("a+")
+    fcntl.flock(first, fcntl.LOCK_SH)
+
+    def third_run(*_: Any, **__: Any) -> None:
+        first.close()  # the first run ends; the second, this one, is still under way
+        with (root / ".crossval.lock").open("a+") as third, pytest.raises(BlockingIOError):
+            fcntl.flock(third, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        raise Stopped
+
+    monkeypatch.setattr(crossval, "fit_and_predict", third_run)
+    with pytest.raises(Stopped):
+        cross_validate(root)
+
+
 def test_the_state_of_a_fit_that_was_killed_as_it_ended_is_cleared_away(
     whole: Path, tmp_path: Path
 ) -> None:
@@ -463,9 +480,9 @@ def test_the_state_of_a_fit_that_was_killed_as_it_ended_is_cleared_away(
 
 def test_a_plan_of_ablations_and_a_second_seed(root: Path) -> None:
     cohort = Cohort.open(root)
-    todo = plan(cohort, CONFIG, n_folds=2, modalities=("fused", "ct", "pet"), seeds=(3, 4))
+    todo = plan(cohort, CONFIG, n_folds=2, modalities=("fused", "ct", "pet"), seeds=(0, 4))
     # 2 folds x 2 experts of each input, then the second seed of the first input
-    kinds = [("fused", 3, ""), ("ct", 3, ""), ("pet", 3, ""), ("fused", 4, "seed 4")]
+    kinds = [("fused", 0, ""), ("ct", 0, ""), ("pet", 0, ""), ("fused", 4, "seed 4")]
     assert [(f.fuse.modality, f.seed, f.variant, f.fold, f.expert) for f in todo.fits] == [
         (*kind, fold, expert)
         for kind in kinds
@@ -494,7 +511,7 @@ def test_the_name_of_a_seed_is_no_setting_of_a_fit(whole: Path, tmp_path: Path) 
     assert train.settings_of(replace(CONFIG, variant="seed 1")) == train.settings_of(CONFIG)
     root = Path(shutil.copytree(whole, tmp_path / "tiny"))
     grown = run(
-        Cohort.open(root), plan(Cohort.open(root), CONFIG, n_folds=2, seeds=(3, 4)), progress=False
+        Cohort.open(root), plan(Cohort.open(root), CONFIG, n_folds=2, seeds=(0, 4)), progress=False
     )
     assert [model.name for model in Cohort.open(root).models] == [
         "Model A",

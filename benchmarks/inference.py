@@ -2,7 +2,8 @@
 
     python benchmarks/inference.py [--case leg] [--repeats 7] [--threads 2] [--write]
 
-The same networks, windows of 64^3 voxels at 2.5 mm and overlap of one half, as many threads for either.
+The same networks, windows of 64^3 voxels at 2.5 mm and overlap of one half, and as many threads
+for either.
 MONAI runs one model after the other with the batch of 1, 2, 4 or 8 windows that is fastest for it
 on that case; boneviz runs both in one pass. "Windows" is from the fused image to logits (body and
 choice of windows included), "whole" from the case as read to probabilities on the CT's grid, for

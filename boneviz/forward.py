@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from monai.networks.blocks import Convolution
 from monai.networks.nets import UNet
 from torch import nn
 from torch.nn import functional
@@ -22,7 +23,7 @@ FEW_VOXELS = 1024
 
 
 def quicken(network: nn.Module) -> nn.Module:
-    """Return a network that gives the same logits (to about 0.001) in about half the time on a CPU.
+    """Return a network that gives the same logits (to about 0.001, 0.03 where nearly all is air) in about half the time on a CPU.
 
     Parameters
     ----------
@@ -32,6 +33,11 @@ def quicken(network: nn.Module) -> nn.Module:
         blocks: Any = network.model  # down, all between, up to full resolution
         blocks[2] = _FullResolution(*blocks[2])
     for parent in list(network.modules()):
+        if isinstance(parent, Convolution) and hasattr(getattr(parent, "adn", None), "N"):
+            # a norm follows and takes the bias away; in windows of much air, where all else is
+            # near 0, it would cost digits of the variance
+            followed: Any = parent.conv
+            nn.init.zeros_(followed.bias)
         for name, part in list(parent.named_children()):
             if isinstance(part, nn.InstanceNorm3d):
                 setattr(parent, name, _InstanceNorm(part))

@@ -22,7 +22,7 @@ __all__ = ["body_of", "importance", "needed", "padding", "slide", "starts"]
 #: voxels above this are body, not air; lung is kept by its vessels and walls
 BODY_HU = -500.0
 #: air so close to the body counts as body: an outlined ulcer may end beyond the skin
-MARGIN_MM = 5.0
+MARGIN_MM = 10.0
 #: a window is run for a voxel of the body where it weighs more than this beside the window that
 #: weighs most there; at an overlap of one half a voxel has 8 windows and loses 7 % at the worst
 NEGLIGIBLE = 0.01

@@ -191,14 +191,14 @@ def test_air_alone_is_not_looked_at() -> None:
     assert torch.isneginf(found).all()
 
 
-def test_body_is_what_is_no_air_and_five_millimetres_around_it() -> None:
-    # spacing 2 x 3 x 5 mm: 5 mm are 2.5, 1.67 and 1 voxels, so 3, 2 and 1 are added on a side
+def test_body_is_what_is_no_air_and_a_centimetre_around_it() -> None:
+    # spacing 2 x 3 x 5 mm: 10 mm are 5, 3.33 and 2 voxels, so 5, 4 and 2 are added on a side
     hu = np.full((15, 15, 15), -1000.0)
     hu[7, 7, 7] = -400.0  # fat, skin; -600 is air that noise has touched
     hu[0, 0, 0] = -600.0
     body = body_of(Volume(hu, Grid.straight(hu.shape, (2, 3, 5)), "HU"))
     expected = np.zeros(hu.shape, dtype=bool)
-    expected[4:11, 5:10, 6:9] = True
+    expected[2:13, 3:12, 5:10] = True
     assert np.array_equal(body, expected)
 
 

@@ -296,7 +296,7 @@ def _crossval(options: argparse.Namespace) -> None:
 
 def _predict(options: argparse.Namespace) -> None:
     from boneviz.checkpoint import finished_models, load_checkpoint
-    from boneviz.crossval import held_out_cases, predict_cohort, with_models
+    from boneviz.crossval import held_out_cases, predict_together, with_models
     from boneviz.fuse import require_modality
     from boneviz.samples import demonstration_models
 
@@ -314,9 +314,10 @@ def _predict(options: argparse.Namespace) -> None:
             "say where predictions go with --out FOLDER"
         )
     out = options.out or cohort.root / "predictions"
-    for model, cases in held_out_cases(models, cohort).items():
+    spoken = held_out_cases(models, cohort)
+    predict_together(cohort, spoken, folder=out, progress=not options.quiet)
+    for model, cases in spoken.items():
         folder = out / model.reader.key
-        predict_cohort(cohort, model, cases, folder=folder, progress=not options.quiet)
         print(f"{model.reader.name}, fold {model.fold}: {len(cases)} cases in {folder}")
     if is_cohort and options.out is None:
         with_models(cohort, [model.reader for model in models])

@@ -391,9 +391,11 @@ def test_a_run_that_ends_from_outside_says_so_in_one_line(
     """A worker ended for want of memory; Ctrl-C in the terminal."""
     out = tmp_path / "scores.csv"
     script = (
-        "import os, sys, time\n"
+        "import os, signal, sys, time\n"
         "from boneviz import scorecohort\n"
         "from boneviz.cli import main\n"
+        # ignored where a shell started the tests in the background
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "how, reading = sys.argv[1], scorecohort.read_readings\n"
         "def read(cohort, ref, *, predictions):\n"
         "    if how == 'die' and ref.case_id == 'P04':\n"

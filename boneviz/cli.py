@@ -296,7 +296,7 @@ def _crossval(options: argparse.Namespace) -> None:
 
 def _predict(options: argparse.Namespace) -> None:
     from boneviz.checkpoint import finished_models, load_checkpoint
-    from boneviz.crossval import held_out_cases, predict_together, with_models
+    from boneviz.crossval import held_out_cases, predict_cohort, with_models
     from boneviz.fuse import require_modality
     from boneviz.samples import demonstration_models
 
@@ -315,7 +315,7 @@ def _predict(options: argparse.Namespace) -> None:
         )
     out = options.out or cohort.root / "predictions"
     spoken = held_out_cases(models, cohort)
-    predict_together(cohort, spoken, folder=out, progress=not options.quiet)
+    predict_cohort(cohort, spoken, folder=out, progress=not options.quiet)
     for model, cases in spoken.items():
         folder = out / model.reader.key
         print(f"{model.reader.name}, fold {model.fold}: {len(cases)} cases in {folder}")

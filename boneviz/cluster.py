@@ -9,17 +9,16 @@ from __future__ import annotations
 import os
 import socket
 import threading
-import warnings
 from collections.abc import Callable, Generator, Mapping
-from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import joblib
 import torch
 
 from boneviz.errors import CohortError, InputError, TrainingError
 from boneviz.files import sha256_of
+from boneviz.processes import as_done
 from boneviz.version import __version__
 
 if TYPE_CHECKING:
@@ -50,21 +49,12 @@ def in_processes(
     TrainingError
         A process was killed.
     """
-    parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")
-    found = parallel(joblib.delayed(_here)(name, task, threads) for name, task in tasks.items())
-    try:
-        for name in found:  # noqa: UP028, as closing must not reach joblib first
-            yield name
-    except BrokenProcessPool as error:
-        raise TrainingError(
-            f"one of {workers} processes was killed, often for want of memory; "
-            "run the same command again to go on, with fewer workers"
-        ) from error
-    finally:
-        with warnings.catch_warnings():
-            # after an error or Ctrl-C there are tasks that nobody waits for: as it should be
-            warnings.filterwarnings("ignore", message=".*have been cancelled")
-            found.close()
+    killed = TrainingError(
+        f"one of {workers} processes was killed, often for want of memory; "
+        "run the same command again to go on, with fewer workers"
+    )
+    calls = (partial(_here, name, task, threads) for name, task in tasks.items())
+    yield from as_done(calls, workers=workers, killed=killed)
 
 
 def _here(name: str, task: Task, threads: int) -> str:

@@ -28,7 +28,7 @@ from boneviz.folds import Folds
 from boneviz.fuse import Modality
 from boneviz.nifti import has_prediction, read_case, read_volume, write_prediction
 from boneviz.patches import TrainConfig
-from boneviz.predict import Predictor, Predictors
+from boneviz.predict import Predictors
 from boneviz.train import fit, model_of, settings_of, weights_path
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ __all__ = [
     "held_out_cases",
     "plan",
     "predict_cohort",
-    "predict_together",
     "run",
     "with_models",
 ]
@@ -248,7 +247,7 @@ def fit_and_predict(
     checkpoint = fit(cohort, folds, config, progress=progress)
     held_out = folds.held_out(config.fold)
     cases = [ref for ref in cohort if ref.patient_id in held_out]
-    predict_cohort(cohort, checkpoint, cases, progress=progress)
+    predict_cohort(cohort, {checkpoint: cases}, progress=progress)
 
 
 def _name(cohort: Cohort, folds: Folds, config: TrainConfig) -> str:
@@ -337,43 +336,12 @@ def held_out_cases(models: Sequence[Checkpoint], cohort: Cohort) -> dict[Checkpo
 
 def predict_cohort(
     cohort: Cohort,
-    checkpoint: Checkpoint,
-    cases: Sequence[CaseRef],
-    *,
-    folder: Path | None = None,
-    progress: bool = True,
-) -> Path:
-    """Predict cases with one model and keep the probabilities; return their folder.
-
-    Parameters
-    ----------
-    cohort : where predictions are kept, under ``predictions/MODEL``, unless `folder` says else
-    checkpoint : the model
-    cases : cases that this very model has predicted before are left as they are
-    """
-    folder = folder or cohort.root / "predictions" / checkpoint.reader.key
-    todo = [
-        ref
-        for ref in cases
-        if not has_prediction(folder, ref, checkpoint_id=checkpoint.checkpoint_id)
-    ]
-    if todo:
-        predictor = Predictor(checkpoint)
-        bar = tqdm(todo, desc=f"{checkpoint.reader.name} predicts", disable=not progress)
-        for ref in bar:
-            case = read_case(ref, readers=[])
-            write_prediction(predictor(case, cohort_id=cohort.id), folder)
-    return folder
-
-
-def predict_together(
-    cohort: Cohort,
     spoken: Mapping[Checkpoint, Sequence[CaseRef]],
     *,
     folder: Path | None = None,
     progress: bool = True,
 ) -> Path:
-    """Predict with several models, each case read once; return the folder of theirs.
+    """Predict with models and keep the probabilities, each case read once; return their folder.
 
     Parameters
     ----------

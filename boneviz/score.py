@@ -47,14 +47,22 @@ class _Reading:
     """One reader's mask with what is made of it once."""
 
     reader: Reader
-    held_out: bool
-    demonstration: bool
+    prediction: Prediction | None  # of a model
     voxels: Voxels
     lesions: Lesions
     content: Content
-    prediction: Prediction | None
-    above_zero: NDArray[np.floating] | None
     surface: Surface | Mesh
+    above_zero: NDArray[np.floating] | None  # of the prediction
+
+    @property
+    def held_out(self) -> bool:
+        """Whether the reader is a person, or a model that had not learned from the patient."""
+        return self.prediction is None or self.prediction.held_out
+
+    @property
+    def demonstration(self) -> bool:
+        """Whether the reader is a model that learned from phantoms only."""
+        return self.prediction is not None and self.prediction.demonstration
 
     @property
     def drawn(self) -> Drawn:
@@ -175,17 +183,15 @@ def score_case(
     readings: dict[str, _Reading] = {}
     for name, voxels in scans.items():
         rows = np.searchsorted(everywhere.position, voxels.position)
-        reader = by_name[name]
+        prediction = of_model.get(by_name[name])
         readings[name] = _Reading(
-            reader,
-            reader not in of_model or of_model[reader].held_out,
-            reader in of_model and of_model[reader].demonstration,
+            by_name[name],
+            prediction,
             voxels,
             find_lesions(voxels),
             content_of(uptake, rows, voxel_ml=grid.voxel_volume_ml),
-            of_model.get(reader),
-            above_zero(of_model[reader].probability.array) if reader in of_model else None,
             (find_mesh if mesh else find_surface)(voxels, spacing_mm=grid.spacing_mm),
+            None if prediction is None else above_zero(prediction.probability.array),
         )
     shared = _shared_voxels(readings)
     done: dict[tuple[str, str], Scores] = {}

@@ -6,13 +6,12 @@ import hashlib
 import json
 import math
 import time
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import joblib
-from joblib.externals.loky.process_executor import BrokenProcessPool
 from tqdm.auto import tqdm
 
 from boneviz.case import CaseRef, Failure, Reader
@@ -20,6 +19,7 @@ from boneviz.cohort import Cohort
 from boneviz.errors import BonevizError, InputError
 from boneviz.files import sha256_of, write_whole
 from boneviz.nifti import prediction_files, predictions_folder
+from boneviz.processes import as_done
 from boneviz.readings import read_readings
 from boneviz.score import ScoreSettings
 from boneviz.scorerow import Scores
@@ -196,22 +196,13 @@ def _each(
             break
         yield task(*todo[n_here])
         n_here += 1
+    killed = InputError(
+        f"one of {cores} processes was ended from outside, mostly for want of memory; "
+        "run again to go on where it stopped, with fewer at a time: --workers 1"
+    )
     if n_here < len(todo):
-        parallel = joblib.Parallel(n_jobs=cores, return_as="generator_unordered")
-        found = parallel(joblib.delayed(task)(*each) for each in todo[n_here:])
-        try:
-            for outcome in found:  # noqa: UP028, as closing must not reach joblib first
-                yield outcome
-        except BrokenProcessPool as error:
-            raise InputError(
-                f"one of {cores} processes was ended from outside, mostly for want of memory; "
-                "run again to go on where it stopped, with fewer at a time: --workers 1"
-            ) from error
-        finally:
-            with warnings.catch_warnings():
-                # after an error or Ctrl-C there are cases that nobody waits for: as it should be
-                warnings.filterwarnings("ignore", message=".*have been cancelled")
-                found.close()
+        left = (partial(task, *each) for each in todo[n_here:])
+        yield from as_done(left, workers=cores, killed=killed)
 
 
 class _Journal:

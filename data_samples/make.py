@@ -58,7 +58,7 @@ def main() -> int:
         even = np.rint(ct.array / CT_STEP_HU) * CT_STEP_HU
         write_volume(replace(ct, array=even), ref.ct)
     for weights in sorted((fresh / "models").glob("*.safetensors")):
-        predict_cohort(sample, load_checkpoint(weights), sample.cases)
+        predict_cohort(sample, {load_checkpoint(weights): sample.cases})
     shutil.rmtree(HERE / "cohort", ignore_errors=True)
     fresh.rename(HERE / "cohort")
     size_mb = sum(path.stat().st_size for path in HERE.rglob("*") if path.is_file()) / 1e6

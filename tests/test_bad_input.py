@@ -94,7 +94,6 @@ class Bad:
     name: str
     damage: Damage
     says: str
-    of_one_patient: bool = True
 
 
 BAD = [

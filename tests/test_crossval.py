@@ -186,7 +186,7 @@ def test_what_is_finished_is_never_done_twice(
 ) -> None:
     files = sorted(p for p in done.root.rglob("*") if p.is_file())
     before = [(p, p.stat().st_mtime_ns) for p in files]
-    monkeypatch.setattr(crossval, "Predictor", None)
+    monkeypatch.setattr(crossval, "Predictors", None)
     again = run(Cohort.open(done.root), plan(done, CONFIG, n_folds=2), progress=False)
     assert again.readers == done.readers
     after = sorted(p for p in done.root.rglob("*") if p.is_file())
@@ -216,8 +216,8 @@ def test_another_models_prediction_is_replaced(done: Cohort, tmp_path: Path) -> 
     )
     case = [done["P02"]]
     for checkpoint in (one, other):
-        folder = predict_cohort(done, checkpoint, case, folder=tmp_path / "model_a", progress=False)
-        (found,) = read_predictions(done, case[0], folder=folder.parent)
+        folder = predict_cohort(done, {checkpoint: case}, folder=tmp_path / "out", progress=False)
+        (found,) = read_predictions(done, case[0], folder=folder)
         assert (found.checkpoint_id, found.fold) == (checkpoint.checkpoint_id, checkpoint.fold)
 
 

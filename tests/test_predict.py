@@ -26,7 +26,7 @@ from boneviz import crossval
 from boneviz.case import Case
 from boneviz.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from boneviz.cohort import Cohort
-from boneviz.crossval import predict_cohort, predict_together
+from boneviz.crossval import predict_cohort
 from boneviz.errors import CheckpointError, GridError, InputError
 from boneviz.folds import Folds
 from boneviz.fuse import FuseConfig, fuse
@@ -318,7 +318,7 @@ def test_a_case_is_read_once_for_both_models(
     a, b = untrained(tmp_path, MODEL_A, 1), untrained(tmp_path, MODEL_B, 2)
     first, second = cohort
     # model B has spoken for P02 before: that file stays as it is
-    predict_cohort(cohort, b, [second], folder=tmp_path / "out" / MODEL_B.key, progress=False)
+    predict_cohort(cohort, {b: [second]}, folder=tmp_path / "out", progress=False)
     kept = tmp_path / "out" / MODEL_B.key / "P02.nii.gz"
     before = kept.stat().st_mtime_ns
     asked: list[str] = []
@@ -328,17 +328,17 @@ def test_a_case_is_read_once_for_both_models(
         lambda ref, **options: (asked.append(ref.case_id), read_case(ref, **options))[1],
     )
     spoken = {a: [first, second], b: [first, second]}
-    out = predict_together(cohort, spoken, folder=tmp_path / "out", progress=False)
+    out = predict_cohort(cohort, spoken, folder=tmp_path / "out", progress=False)
     assert asked == ["P01", "P02"]
     assert kept.stat().st_mtime_ns == before
     for model in (a, b):
         alone = predict_cohort(
-            cohort, model, [first, second], folder=tmp_path / model.reader.key, progress=False
+            cohort, {model: [first, second]}, folder=tmp_path / "alone", progress=False
         )
         for case in ("P01", "P02"):
             for suffix in (".nii.gz", ".json"):
                 same = (out / model.reader.key / f"{case}{suffix}").read_bytes()
-                assert (alone / f"{case}{suffix}").read_bytes() == same
+                assert (alone / model.reader.key / f"{case}{suffix}").read_bytes() == same
     asked.clear()
-    predict_together(cohort, spoken, folder=tmp_path / "out", progress=False)
+    predict_cohort(cohort, spoken, folder=tmp_path / "out", progress=False)
     assert asked == []

@@ -8,7 +8,6 @@ from pathlib import Path
 from boneviz.cohort import Cohort
 from boneviz.commands.parser import Commands
 
-
 __all__ = ["add"]
 
 

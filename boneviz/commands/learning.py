@@ -10,7 +10,6 @@ from boneviz.commands.parser import Commands
 from boneviz.errors import InputError
 from boneviz.samples import DEMONSTRATION
 
-
 __all__ = ["add"]
 
 

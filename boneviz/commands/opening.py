@@ -10,7 +10,6 @@ from boneviz.cohort import Cohort
 from boneviz.commands.parser import Commands
 from boneviz.errors import InputError
 
-
 __all__ = ["add"]
 
 

@@ -28,7 +28,7 @@ __all__ = [
     "save_checkpoint",
 ]
 
-FORMAT = 1
+FORMAT = 2  # 1: before networks folded voxels into channels
 
 
 @dataclass(frozen=True, slots=True)

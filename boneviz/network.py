@@ -1,18 +1,22 @@
-"""From a configuration to a network: MONAI's, for two channels in and one logit out."""
+"""From a configuration to a network: MONAI's, for fused channels in and one logit out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
-from monai.networks.nets import DynUNet, UNet
+from monai.networks.nets import DynUNet, SegResNet, UNet
+from monai.networks.utils import pixelshuffle, pixelunshuffle
+from torch import nn
 
 from boneviz.errors import InputError
 
 __all__ = ["Architecture", "NetConfig", "build_network"]
 
-Architecture = Literal["unet", "dynunet"]
+Architecture = Literal["dynunet", "segresnet", "unet"]
+#: a lesion is rare: a network that starts by doubting everything need not first learn that
+FIRST_LOGIT = -2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +25,19 @@ class NetConfig:
 
     Parameters
     ----------
-    architecture : ``unet`` (MONAI UNet, its first layer already strided: light on a CPU) or
-        ``dynunet`` (MONAI DynUNet, convolutions at full resolution)
-    filters : channels of each level, finest first; each level halves the resolution
-    in_channels : 2, CT and PET
+    architecture : MONAI's ``dynunet``, ``segresnet`` or ``unet``; benchmarks/RESULTS.md has how
+        soon each is how good
+    filters : channels of each level, finest first; each level halves the resolution. A
+        ``segresnet`` doubles them from level to level
+    unshuffle : voxels along each axis that are folded into channels before the first convolution,
+        and unfolded after the last: at 2, eight voxels are one place with eight times the
+        channels, and no convolution runs at full resolution, which is most of the work
+    in_channels : 2, CT and PET; 3 with a second CT window
     """
 
-    architecture: Architecture = "unet"
+    architecture: Architecture = "dynunet"
     filters: tuple[int, ...] = (16, 32, 64, 128)
+    unshuffle: int = 2
     in_channels: int = 2
 
     def __post_init__(self) -> None:
@@ -37,41 +46,86 @@ class NetConfig:
                 f"architecture {self.architecture!r}: "
                 f"expected one of {', '.join(get_args(Architecture))}"
             )
+        object.__setattr__(self, "filters", tuple(self.filters))
         if len(self.filters) < 2 or min(self.filters) < 1:
             raise InputError(f"filters {self.filters}: expected at least two positive numbers")
-        object.__setattr__(self, "filters", tuple(self.filters))
+        if self.architecture == "dynunet" and len(self.filters) < 3:
+            raise InputError(f"filters {self.filters}: a dynunet takes at least three levels")
+        doubled = tuple(self.filters[0] * 2**level for level in range(len(self.filters)))
+        if self.architecture == "segresnet" and self.filters != doubled:
+            raise InputError(
+                f"filters {self.filters}: a segresnet doubles them, expected {doubled}"
+            )
+        if self.unshuffle < 1 or self.in_channels < 1:
+            raise InputError(
+                f"unshuffle {self.unshuffle}, {self.in_channels} channels: expected 1 or more"
+            )
 
     @property
     def divisor(self) -> int:
         """Input sides must be multiples of this many voxels."""
-        return int(2 ** (len(self.filters) - 1))
+        return int(self.unshuffle * 2 ** (len(self.filters) - 1))
 
 
-def build_network(config: NetConfig) -> torch.nn.Module:
-    """Return a network from (N, 2, X, Y, Z) in [0, 1] to (N, 1, X, Y, Z) logits.
+def build_network(config: NetConfig) -> nn.Module:
+    """Return a network from (N, in_channels, X, Y, Z) in [0, 1] to (N, 1, X, Y, Z) logits.
 
-    Instance norm throughout, so that a batch of two patches trains as a batch of one predicts.
+    No norm looks at other patches of a batch, so that a batch of two patches trains as a batch of
+    one predicts. Nor does one follow the last convolution: MONAI's UNet with residual units has an
+    instance norm on its one output channel, by which a patch without lesion looks like one with.
     """
     levels = len(config.filters)
-    network: torch.nn.Module
-    if config.architecture == "unet":
-        network = UNet(
+    channels = config.in_channels * config.unshuffle**3, config.unshuffle**3
+    inner: nn.Module
+    if config.architecture == "dynunet":
+        inner = DynUNet(
             spatial_dims=3,
-            in_channels=config.in_channels,
-            out_channels=1,
-            channels=config.filters,
-            strides=(2,) * (levels - 1),
-            num_res_units=2,
-            norm="INSTANCE",
-        )
-    else:
-        network = DynUNet(
-            spatial_dims=3,
-            in_channels=config.in_channels,
-            out_channels=1,
+            in_channels=channels[0],
+            out_channels=channels[1],
             kernel_size=[3] * levels,
             strides=[1, *[2] * (levels - 1)],
             upsample_kernel_size=[2] * (levels - 1),
             filters=list(config.filters),
         )
-    return network
+        last = inner.output_block.conv.conv
+    elif config.architecture == "segresnet":
+        inner = SegResNet(
+            spatial_dims=3,
+            init_filters=config.filters[0],
+            in_channels=channels[0],
+            out_channels=channels[1],
+            norm=("GROUP", {"num_groups": min(8, config.filters[0])}),
+            blocks_down=(1, *[2] * (levels - 1)),
+            blocks_up=(1,) * (levels - 1),
+        )
+        last = inner.conv_final[-1].conv
+    else:
+        inner = UNet(
+            spatial_dims=3,
+            in_channels=channels[0],
+            out_channels=channels[1],
+            channels=config.filters,
+            strides=(2,) * (levels - 1),
+            num_res_units=2,
+            norm="INSTANCE",
+        )
+        blocks: Any = inner.model  # down, all between, up; MONAI's parts come without types
+        last = blocks[-1][-1].conv.unit0.conv
+    nn.init.constant_(last.bias, FIRST_LOGIT)
+    return _Folded(inner, config.unshuffle)
+
+
+class _Folded(nn.Module):
+    """A network at a fraction of the resolution, the voxels of each place being its channels."""
+
+    def __init__(self, inner: nn.Module, unshuffle: int) -> None:
+        super().__init__()
+        self.inner, self.unshuffle = inner, unshuffle
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.unshuffle == 1:
+            logits: torch.Tensor = self.inner(x)
+            return logits
+        x = pixelunshuffle(x, 3, self.unshuffle)  # N,C*u^3,X/u,Y/u,Z/u
+        x = x.contiguous(memory_format=torch.channels_last_3d)
+        return pixelshuffle(self.inner(x), 3, self.unshuffle)  # N,1,X,Y,Z

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
-from dataclasses import asdict
+import os
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from monai.losses import DiceCELoss
 from safetensors import safe_open
@@ -20,9 +21,12 @@ from boneviz.cohort import Cohort
 from boneviz.errors import CheckpointError, CohortError, TrainingError
 from boneviz.files import write_whole
 from boneviz.folds import Folds
+from boneviz.forward import channels_last
+from boneviz.learninglog import LearningLog
 from boneviz.network import build_network
-from boneviz.patches import TrainConfig, batch_of, read_samples
+from boneviz.patches import Sample, TrainConfig, batches, read_samples
 from boneviz.predict import device_at_hand
+from boneviz.watch import Best, set_aside, watched_dice
 
 __all__ = ["fit", "model_of", "settings_of", "weights_path"]
 
@@ -64,7 +68,8 @@ def fit(cohort: Cohort, folds: Folds, config: TrainConfig, *, progress: bool = T
     Returns
     -------
     Checkpoint
-        Exponential moving average of the weights, under ``models/`` of the cohort.
+        Exponential moving average of the weights, under ``models/`` of the cohort; with a
+        patience, that of the look with the best held-out Dice.
 
     Raises
     ------
@@ -88,49 +93,59 @@ def fit(cohort: Cohort, folds: Folds, config: TrainConfig, *, progress: bool = T
         there = _finished(path, config, trained_on)
         state.unlink(missing_ok=True)  # of a fit that was killed as it ended
         return there
-    refs = [ref for ref in cohort if ref.patient_id in trained_on]
-    samples = read_samples(refs, cohort.reader(config.expert), config, progress=progress)
-
     device = device_at_hand()
+    log = LearningLog(path.with_name(path.stem + ".log.json"))
+    learned, watched = _patients(cohort, trained_on, config, progress=progress)
     torch.manual_seed(config.seed)
-    network = build_network(config.net).to(device)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=config.rate, weight_decay=1e-4)
-    average = {name: t.detach().clone() for name, t in network.state_dict().items()}
-    loss_of = DiceCELoss(sigmoid=True, batch=True)
-    log = _Log(path.with_name(path.stem + ".log.json"))
+    network = channels_last(build_network(config.net)).to(device)
+    fitted = _Fitted.new(network, config)
     settings = f"{settings_of(config)} {sorted(trained_on)}"
-    start = _resume(state, settings, network, optimiser, average)
+    start = fitted.resume(state, settings)
+    log.go_on_from(start)
+    looking = copy.deepcopy(network) if watched else network
+    loss_of = DiceCELoss(sigmoid=True, batch=True)
+    half = _in_half(config, device)
 
     bar = tqdm(
-        range(start, config.steps),
+        batches(learned, config, start=start, threads=_threads(device)),
         initial=start,
         total=config.steps,
         desc=f"{path.stem} {config.fuse.modality}",
         disable=not progress,
         mininterval=1,
     )
-    for step in bar:
-        for group in optimiser.param_groups:
+    for step, (images, lesions) in enumerate(bar, start=start):
+        for group in fitted.optimiser.param_groups:
             group["lr"] = _rate(step, config)
-        images, lesions = batch_of(samples, config, step)
-        logits = network(images.to(device))  # N,1,X,Y,Z
-        loss = loss_of(logits, lesions.to(device))
+        images = images.to(device, memory_format=torch.channels_last_3d)
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            logits = network(images)  # N,1,X,Y,Z
+        loss = loss_of(logits.float(), lesions.to(device))
         value = float(loss.detach())
         _require_finite("loss", value, step, state, config)
-        optimiser.zero_grad(set_to_none=True)
+        fitted.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         slope = float(torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0))
         # one such step would spoil the weights, and the next state would keep them
         _require_finite("gradient", slope, step, state, config)
-        optimiser.step()
-        _follow(average, network, min(0.995, (1 + step) / (10 + step)))
-        log.add(step, value)
+        fitted.optimiser.step()
+        fitted.follow(min(0.995, (1 + step) / (10 + step)))
+        log.loss.append(value)
+        done = step + 1
+        if watched and done % config.watch_every == 0:
+            looking.load_state_dict(fitted.average)
+            dice = watched_dice(looking, watched, config, device)
+            fitted.best.look(dice, fitted.average)
+            log.watched.append((done, round(dice, 5)))
         if step % 10 == 0:
-            bar.set_postfix(loss=f"{log.recent():.3f}", refresh=False)
-        if (step + 1) % config.save_every == 0 and step + 1 < config.steps:
+            bar.set_postfix(_postfix(log), refresh=False)
+        if watched and fitted.best.stale >= config.patience:
+            break
+        if done % config.save_every == 0 and done < config.steps:
             # killed in between, the log is ahead of the state, and what is ahead is forgotten
             log.write()
-            _save_state(state, settings, step + 1, network, optimiser, average)
+            fitted.save(state, settings, done)
+    bar.close()
     log.write()
     checkpoint = Checkpoint(
         reader=model_of(cohort, config),
@@ -145,7 +160,7 @@ def fit(cohort: Cohort, folds: Folds, config: TrainConfig, *, progress: bool = T
         demonstration=cohort.synthetic,
         weights=path,
     )
-    save_checkpoint(checkpoint, average)
+    save_checkpoint(checkpoint, fitted.best.weights or fitted.average)
     state.unlink(missing_ok=True)
     return load_checkpoint(path)
 
@@ -194,81 +209,113 @@ def _rate(step: int, config: TrainConfig) -> float:
     return config.rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def _follow(average: dict[str, torch.Tensor], network: torch.nn.Module, keep: float) -> None:
-    with torch.no_grad():
-        for name, tensor in network.state_dict().items():
-            if tensor.is_floating_point():
-                average[name].lerp_(tensor, 1 - keep)
-            else:
-                average[name].copy_(tensor)
-
-
-def _save_state(
-    path: Path,
-    settings: str,
-    step: int,
-    network: torch.nn.Module,
-    optimiser: torch.optim.Optimizer,
-    average: dict[str, torch.Tensor],
-) -> None:
-    """Write all that the next step depends on; the patches need only the step's number."""
-    tensors = {f"weights/{name}": t for name, t in network.state_dict().items()}
-    tensors |= {f"average/{name}": t for name, t in average.items()}
-    for place, moments in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser/{place}/{name}": t for name, t in moments.items()}
-    packed = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
-    about = {"step": str(step), "settings": settings}
-    write_whole(path, save(packed, metadata=about))
-
-
-def _resume(
-    path: Path,
-    settings: str,
-    network: torch.nn.Module,
-    optimiser: torch.optim.Optimizer,
-    average: dict[str, torch.Tensor],
-) -> int:
-    """Take up a saved state where it is of this very fit; return the next step."""
-    if not path.is_file():
-        return 0
-    tensors = load_tensors(path)
-    with safe_open(path, framework="pt") as header:
-        about = header.metadata() or {}
-    if about.get("settings") != settings:
-        raise CheckpointError(
-            f"{path}: an unfinished fit with other settings; delete it to start afresh"
+def _patients(
+    cohort: Cohort, trained_on: frozenset[str], config: TrainConfig, *, progress: bool
+) -> tuple[list[Sample], list[Sample]]:
+    """Read the training patients: those to learn from, and those to watch where it may stop."""
+    expert = cohort.reader(config.expert)
+    refs = [ref for ref in cohort if ref.patient_id in trained_on]
+    samples = read_samples(refs, expert, config, progress=progress)
+    if not config.patience:
+        return samples, []
+    by_ref = list(zip(refs, samples, strict=True))
+    with_lesion = {ref.patient_id for ref, sample in by_ref if len(sample.inside)}
+    if len(with_lesion) < 2:
+        raise TrainingError(
+            f"{expert.name} outlined a lesion in {len(with_lesion)} of the training patients of "
+            f"fold {config.fold}: one to learn from and one to watch are needed; use a patience of "
+            "0, fewer folds, or more patients"
         )
-    groups: dict[str, dict[str, torch.Tensor]] = {"weights": {}, "average": {}, "optimiser": {}}
-    for name, tensor in tensors.items():
-        group, _, rest = name.partition("/")
-        groups[group][rest] = tensor
-    network.load_state_dict(groups["weights"])
-    for name, tensor in groups["average"].items():
-        average[name].copy_(tensor)
-    moments: dict[int, dict[str, torch.Tensor]] = {}
-    for name, tensor in groups["optimiser"].items():
-        place, _, what = name.partition("/")
-        moments.setdefault(int(place), {})[what] = tensor
-    optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
-    return int(about["step"])
+    aside = set_aside(sorted(with_lesion), seed=config.seed)
+    learned = [sample for ref, sample in by_ref if ref.patient_id not in aside]
+    watched = [s for ref, s in by_ref if ref.patient_id in aside and len(s.inside)]
+    return learned, watched
 
 
-class _Log:
-    """Loss per step, kept as JSON beside the weights."""
+def _in_half(config: TrainConfig, device: torch.device) -> bool:
+    """Whether the network computes in bfloat16. On CPUs it is asked for, as few gain by it."""
+    if config.precision == "auto":
+        return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return config.precision == "bfloat16"
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._loss: list[float] = []
-        if path.is_file():
-            self._loss = json.loads(path.read_text(encoding="utf-8"))["loss"]
 
-    def add(self, step: int, value: float) -> None:
-        # what came after the state that the fit goes on from is forgotten
-        del self._loss[step:]
-        self._loss.append(round(value, 5))
+def _threads(device: torch.device) -> int:
+    """Return how many threads make patches ahead: a GPU would wait for them, a CPU does them."""
+    return min(8, os.cpu_count() or 1) if device.type == "cuda" else 0
 
-    def recent(self) -> float:
-        return float(np.mean(self._loss[-50:]))
 
-    def write(self) -> None:
-        write_whole(self._path, json.dumps({"loss": self._loss}).encode())
+def _postfix(log: LearningLog) -> dict[str, str]:
+    shown = {"loss": f"{log.recent():.3f}"}
+    if log.watched:
+        shown["held-out Dice"] = f"{log.watched[-1][1]:.3f}"
+    return shown
+
+
+@dataclass(slots=True)
+class _Fitted:
+    """All that a fit changes on its way, and all that the next step depends on.
+
+    The patches need only the step's number.
+    """
+
+    network: torch.nn.Module
+    optimiser: torch.optim.Optimizer
+    average: dict[str, torch.Tensor]
+    best: Best
+
+    @classmethod
+    def new(cls, network: torch.nn.Module, config: TrainConfig) -> _Fitted:
+        optimiser = torch.optim.AdamW(network.parameters(), lr=config.rate, weight_decay=1e-4)
+        average = {name: t.detach().clone() for name, t in network.state_dict().items()}
+        return cls(network, optimiser, average, Best())
+
+    def follow(self, keep: float) -> None:
+        """Move the average of weights towards those of now."""
+        with torch.no_grad():
+            for name, tensor in self.network.state_dict().items():
+                if tensor.is_floating_point():
+                    self.average[name].lerp_(tensor, 1 - keep)
+                else:
+                    self.average[name].copy_(tensor)
+
+    def save(self, path: Path, settings: str, step: int) -> None:
+        tensors = {f"weights/{name}": t for name, t in self.network.state_dict().items()}
+        tensors |= {f"average/{name}": t for name, t in self.average.items()}
+        tensors |= {f"best/{name}": t for name, t in self.best.weights.items()}
+        for place, moments in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser/{place}/{name}": t for name, t in moments.items()}
+        packed = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+        about = {
+            "step": str(step),
+            "settings": settings,
+            "best_dice": repr(self.best.dice),
+            "stale": str(self.best.stale),
+        }
+        write_whole(path, save(packed, metadata=about))
+
+    def resume(self, path: Path, settings: str) -> int:
+        """Take up a saved state where it is of this very fit; return the next step."""
+        if not path.is_file():
+            return 0
+        tensors = load_tensors(path)
+        with safe_open(path, framework="pt") as header:
+            about = header.metadata() or {}
+        if about.get("settings") != settings:
+            raise CheckpointError(
+                f"{path}: an unfinished fit with other settings; delete it to start afresh"
+            )
+        kinds = ("weights", "average", "best", "optimiser")
+        groups: dict[str, dict[str, torch.Tensor]] = {kind: {} for kind in kinds}
+        for name, tensor in tensors.items():
+            group, _, rest = name.partition("/")
+            groups[group][rest] = tensor
+        self.network.load_state_dict(groups["weights"])
+        for name, tensor in groups["average"].items():
+            self.average[name].copy_(tensor)
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        for name, tensor in groups["optimiser"].items():
+            place, _, what = name.partition("/")
+            moments.setdefault(int(place), {})[what] = tensor
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
+        self.best = Best(float(about["best_dice"]), int(about["stale"]), groups["best"])
+        return int(about["step"])

@@ -41,7 +41,7 @@ def tiny_config(**changes: Any) -> TrainConfig:
         rate=5e-3,
         seed=3,
         save_every=2,
-        net=NetConfig(filters=(4, 8)),
+        net=NetConfig(filters=(4, 8, 8)),
     )
     return replace(base, **changes)
 

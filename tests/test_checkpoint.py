@@ -25,7 +25,7 @@ from boneviz.files import sha256_of
 from boneviz.fuse import FuseConfig
 from boneviz.network import NetConfig, build_network
 
-NET = NetConfig(filters=(4, 8))
+NET = NetConfig(filters=(4, 8, 8))
 
 
 def saved(folder: Path, **changes: Any) -> Checkpoint:
@@ -96,7 +96,7 @@ def without(name: str) -> Callable[[dict[str, Any]], Any]:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (changed_card(format=2), "format 2, expected 1; it was written by boneviz"),
+        (changed_card(format=1), "format 1, expected 2; it was written by boneviz"),
         (changed_card(sha256="0" * 64), "sha256 .*, the card says 000000000000.*copy the model"),
         (changed_card(reader={"name": "X", "kind": "robot"}), "not a model's card .*robot"),
         (changed_card(reader={"nmae": "X"}), "not a model's card .*nmae"),
@@ -190,7 +190,7 @@ def test_other_files_are_not_safetensors(tmp_path: Path, content: bytes) -> None
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     there = saved(tmp_path)
     other = replace(there, weights=tmp_path / "other.safetensors")
-    save_checkpoint(other, build_network(NetConfig(filters=(4, 16))).state_dict())
+    save_checkpoint(other, build_network(NetConfig(filters=(4, 8, 16))).state_dict())
     with pytest.raises(
         CheckpointError, match=r"other.safetensors: weights do not fit the network on the card"
     ):

@@ -249,7 +249,7 @@ def test_a_scan_copied_after_the_folds_were_dealt_is_refused(root: Path) -> None
 
 
 def other_format(card: dict[str, Any]) -> dict[str, Any]:
-    return {**card, "format": 2, "boneviz": "9.9"}
+    return {**card, "format": 99, "boneviz": "9.9"}
 
 
 def other_modality(card: dict[str, Any]) -> dict[str, Any]:
@@ -259,7 +259,7 @@ def other_modality(card: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (other_format, r"model_a_fold0\.json: format 2, expected 1; .*boneviz 9\.9"),
+        (other_format, r"model_a_fold0\.json: format 99, expected 2; .*boneviz 9\.9"),
         (other_modality, r"a finished model with fuse .*'ct'.*expected .*'fused'.*move models/"),
     ],
 )

@@ -57,6 +57,20 @@ def test_an_ablation_blanks_the_other_channel_and_nothing_else(
     assert fused[1, :, 0, 0] == pytest.approx(pet)
 
 
+@pytest.mark.parametrize(("modality", "blank"), [("fused", ()), ("ct", (1,)), ("pet", (0, 2))])
+def test_a_second_ct_window_is_a_third_channel(modality: str, blank: tuple[int, ...]) -> None:
+    # L 50 / W 400 runs from -150 to 250: -50 is 0.25, all above 250 is 1
+    config = FuseConfig(modality=modality, soft_tissue_hu=(50, 400))  # type: ignore[arg-type]
+    fused = fuse(along_x(HU, SUV), config)
+    assert fused.shape == (3, 6, 1, 1)
+    assert config.channels == 3
+    assert config.blank == blank
+    expected = [WINDOWED, ROOTED, [0, 0, 0.25, 1, 1, 1]]
+    for channel in range(3):
+        there = [0] * 6 if channel in blank else expected[channel]
+        assert fused[channel, :, 0, 0] == pytest.approx(there)
+
+
 def test_ct_and_pet_on_two_grids_are_refused() -> None:
     with pytest.raises(
         GridError, match=r"patient P01: PET grid 3x4x5 .* differs from CT grid 5x4x3 .*harmonise"

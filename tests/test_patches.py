@@ -15,7 +15,7 @@ from boneviz.cohort import Cohort
 from boneviz.errors import InputError, TrainingError
 from boneviz.fuse import FuseConfig
 from boneviz.network import NetConfig
-from boneviz.patches import Sample, TrainConfig, batch_of, read_samples
+from boneviz.patches import Sample, TrainConfig, batch_of, batches, read_samples
 
 CONFIG = tiny_config()
 SIDES = CONFIG.patch
@@ -37,15 +37,32 @@ def sample_of(shape: tuple[int, int, int], *, marked: slice | None, seed: int = 
         ({"batch": 0}, "batch 0"),
         ({"save_every": 0}, "save_every 0"),
         ({"rate": 0.0}, "rate 0.0"),
+        ({"watch_every": 0}, "watch_every 0"),
+        ({"patience": -1}, "patience -1: expected 0 or more"),
+        ({"precision": "float16"}, "precision 'float16': expected one of auto, float32, bfloat16"),
         # two levels halve the resolution once
         (
-            {"patch": (16, 15, 16), "net": NetConfig(filters=(4, 8))},
+            {"patch": (16, 15, 16), "net": NetConfig("unet", (4, 8), unshuffle=1)},
             r"patch \(16, 15, 16\): expected multiples of 2 voxels",
+        ),
+        # folding by two halves it once more
+        (
+            {"patch": (16, 18, 16), "net": NetConfig("unet", (4, 8), unshuffle=2)},
+            r"patch \(16, 18, 16\): expected multiples of 4 voxels",
         ),
         # four levels halve it three times
         (
-            {"patch": (16, 16, 20), "net": NetConfig(filters=(4, 8, 16, 32))},
+            {"patch": (16, 16, 20), "net": NetConfig(filters=(4, 8, 16, 32), unshuffle=1)},
             r"patch \(16, 16, 20\): expected multiples of 8",
+        ),
+        # a single place on the coarsest level has no spread that a norm could divide by
+        (
+            {"patch": (16, 16, 16), "net": NetConfig(filters=(4, 8, 16, 32), unshuffle=2)},
+            r"patch \(16, 16, 16\): .*more than 16",
+        ),
+        (
+            {"fuse": FuseConfig(soft_tissue_hu=(50, 400))},
+            "a network of 2 channels for 3 that are fused",
         ),
     ],
 )
@@ -57,7 +74,13 @@ def test_impossible_settings_are_refused(settings: dict[str, object], says: str)
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"architecture": "vnet"}, "architecture 'vnet': expected one of unet, dynunet"),
+        ({"architecture": "vnet"}, "architecture 'vnet': expected one of dynunet, segresnet, unet"),
+        ({"filters": (8, 16)}, r"filters \(8, 16\): a dynunet takes at least three levels"),
+        ({"unshuffle": 0}, "unshuffle 0, 2 channels: expected 1 or more"),
+        (
+            {"architecture": "segresnet", "filters": (8, 16, 16)},
+            r"filters \(8, 16, 16\): a segresnet doubles them, expected \(8, 16, 32\)",
+        ),
         ({"filters": (8,)}, r"filters \(8,\): expected at least two positive numbers"),
         ({"filters": (8, 0)}, r"filters \(8, 0\)"),
     ],
@@ -156,21 +179,53 @@ def test_every_other_patch_holds_lesion() -> None:
 
 
 def test_a_patch_shows_the_image_where_its_labels_lie() -> None:
-    # an image that is bright exactly where the lesion is stays so through crop and mirror
+    # an image that is bright exactly where the lesion is stays so through crop, mirror and turns
     lesion = np.zeros((24, 20, 22), dtype=bool)
-    lesion[3:9, 4:11, 5:8] = True
+    lesion[3:12, 4:14, 5:13] = True
     image = np.stack([lesion, lesion]).astype(np.float32)
     sample = Sample(image, lesion, np.argwhere(lesion))
-    mirrored = 0
-    for step in range(12):
+    exact, overlaps = 0, []
+    for step in range(30):
         images, lesions = batch_of([sample], CONFIG, step)
         for patch, label in zip(images, lesions, strict=True):
-            bright = patch > 0.5
-            assert torch.equal(bright[0], label[0] > 0)
-            assert torch.equal(bright[1], label[0] > 0)
-        mirrored += not torch.equal(images, images.flip(2))
-    assert mirrored > 0
+            inside = label[0] > 0
+            assert set(label.unique().tolist()) <= {0.0, 1.0}
+            for channel in patch:
+                bright = channel > 0.5
+                exact += torch.equal(bright, inside)
+                both = int((bright & inside).sum())
+                overlaps.append(2 * both / max(1, int(bright.sum()) + int(inside.sum())))
+    # turned images are interpolated between voxels and labels are not: some voxels at the edge
+    assert exact >= 0.6 * len(overlaps)
+    assert min(overlaps) > 0.85
     assert np.array_equal(image[0], lesion)  # the sample itself is not scaled
+
+
+def test_patches_are_mirrored_left_and_right_alone() -> None:
+    # one marked corner: it may be on either side in x, never in y and z but by a turn
+    lesion = np.zeros(SIDES, dtype=bool)
+    lesion[:5, :5, :5] = True
+    sample = Sample(np.stack([lesion, lesion]).astype(np.float32), lesion, np.argwhere(lesion))
+    sides = set()
+    for step in range(20):
+        _, labels = batch_of([sample], CONFIG, step)
+        for label in labels:
+            middle = label[0].nonzero().float().mean(axis=0)
+            sides.add("left" if middle[0] < 8 else "right")
+            assert middle[1] < 8
+            assert middle[2] < 8
+    assert sides == {"left", "right"}
+
+
+def test_patches_made_ahead_are_those_made_one_by_one() -> None:
+    samples = [sample_of((20, 18, 22), marked=slice(4, 9), seed=n) for n in range(3)]
+    config = replace(CONFIG, steps=9)
+    one_by_one = list(batches(samples, config, start=2, threads=0))
+    ahead = list(batches(samples, config, start=2, threads=3))
+    assert len(one_by_one) == len(ahead) == 7
+    for (images, lesions), (there, labels) in zip(one_by_one, ahead, strict=True):
+        assert torch.equal(images, there)
+        assert torch.equal(lesions, labels)
 
 
 @pytest.mark.parametrize(("modality", "blank"), [("ct", 1), ("pet", 0)])

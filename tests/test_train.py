@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,13 @@ from small import EXPERT_A, limb, tiny_config, tiny_limbs, volume_of, write_case
 
 from boneviz import patches, train
 from boneviz.case import CaseRef, Reader
-from boneviz.checkpoint import card_of, load_checkpoint
+from boneviz.checkpoint import card_of, load_checkpoint, load_tensors
 from boneviz.cohort import Cohort
 from boneviz.errors import CheckpointError, CohortError, TrainingError
 from boneviz.files import sha256_of
 from boneviz.folds import Folds
 from boneviz.fuse import FuseConfig
+from boneviz.learninglog import LearningLog
 from boneviz.network import NetConfig
 from boneviz.train import fit, model_of, weights_path
 
@@ -47,7 +48,7 @@ def interrupt_at(
             raise by
         return batch_of(samples, config, at)
 
-    monkeypatch.setattr(train, "batch_of", interrupted)
+    monkeypatch.setattr(patches, "batch_of", interrupted)
 
 
 @pytest.mark.parametrize("step", [1, 3, 4, 5])
@@ -66,7 +67,7 @@ def test_an_interrupted_fit_ends_with_the_very_same_weights(
 
     begun: list[int] = []
     batch_of = patches.batch_of
-    monkeypatch.setattr(train, "batch_of", lambda *a: (begun.append(a[2]), batch_of(*a))[1])
+    monkeypatch.setattr(patches, "batch_of", lambda *a: (begun.append(a[2]), batch_of(*a))[1])
     torch.manual_seed(12345)  # what else happened in the process does not matter
     fit(tiny_cohort, FOLDS, CONFIG, progress=False)
     assert begun == list(range(step // 2 * 2, 6))
@@ -171,7 +172,7 @@ def test_a_finished_fit_is_not_done_again(
         ({"seed": 4}, "seed 3, expected 4"),
         ({"patch": (16, 16, 8)}, r"patch .*expected \[16, 16, 8\]"),
         ({"spacing_mm": (6.0, 6.0, 5.0)}, r"spacing_mm .*expected \[6.0, 6.0, 5.0\]"),
-        ({"net": NetConfig(filters=(4, 16))}, r"net .*16"),
+        ({"net": NetConfig(filters=(4, 8, 16))}, r"net .*16"),
         ({"fuse": FuseConfig(suv_clip=8)}, r"fuse .*8"),
     ],
 )
@@ -247,7 +248,7 @@ def test_a_loss_that_is_not_a_number_stops_the_fit_and_keeps_the_last_state(
 
     path = weights_path(tiny_cohort, CONFIG)
     with monkeypatch.context() as patch:
-        patch.setattr(train, "batch_of", spoiled)
+        patch.setattr(patches, "batch_of", spoiled)
         with pytest.raises(
             TrainingError,
             match=r"model_a_fold0: loss nan at step 3.*model_a_fold0.state.safetensors.*0\.005",
@@ -320,3 +321,98 @@ def test_the_rate_rises_then_falls_to_nothing() -> None:
     assert rate(5, config) == pytest.approx(0.01)
     assert (rate(52, config) + rate(53, config)) / 2 == pytest.approx(0.005, rel=1e-3)
     assert 0 < rate(99, config) < 1e-5
+
+
+# ---- early stop on patients set aside ----
+
+WATCHING = tiny_config(steps=12, watch_every=2, patience=2, save_every=3)
+
+
+def looks(monkeypatch: pytest.MonkeyPatch, found: Sequence[float]) -> list[Any]:
+    """Let the looks of a fit find these; return the weights that were looked at, as they come."""
+    seen: list[Any] = []
+
+    def look(network: torch.nn.Module, *_: Any) -> float:
+        seen.append({name: t.clone() for name, t in network.state_dict().items()})
+        return found[len(seen) - 1]
+
+    monkeypatch.setattr(train, "watched_dice", look)
+    return seen
+
+
+def test_a_fit_stops_when_it_gets_no_better_and_keeps_the_best(
+    tiny_cohort: Cohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # looks after steps 2, 4, 6, 8, ...: the best is the second, 0.5004 is no gain on 0.5, and two
+    # looks without one end it after step 8 of 12
+    seen = looks(monkeypatch, [0.3, 0.5, 0.5004, 0.4, 0.9, 0.9])
+    checkpoint = fit(tiny_cohort, FOLDS, WATCHING, progress=False)
+    assert len(seen) == 4
+    kept = load_tensors(checkpoint.weights)
+    for name, tensor in seen[1].items():
+        assert torch.equal(kept[name], tensor.half())
+    log = LearningLog(weights_path(tiny_cohort, WATCHING).with_suffix(".log.json"))
+    assert len(log.loss) == 8
+    assert log.watched == [(2, 0.3), (4, 0.5), (6, 0.5004), (8, 0.4)]
+
+
+def test_who_is_watched_is_a_training_patient_and_not_learned_from(
+    tiny_cohort: Cohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned: list[int] = []
+    watched: list[int] = []
+    make = train.batches
+    monkeypatch.setattr(
+        train,
+        "batches",
+        lambda samples, *a, **k: (learned.append(len(samples)), make(samples, *a, **k))[1],
+    )
+    monkeypatch.setattr(
+        train, "watched_dice", lambda _, samples, *__: watched.append(len(samples)) or 0.5
+    )
+    checkpoint = fit(tiny_cohort, FOLDS, WATCHING, progress=False)
+    # of the four training patients one is watched; it counts as seen, as it chose the weights
+    assert learned == [3]
+    assert set(watched) == {1}
+    assert checkpoint.trained_on == {"P02", "P03", "P05", "P06"}
+
+
+@pytest.mark.parametrize("step", [3, 5, 7])
+def test_an_interrupted_fit_that_is_watched_ends_with_the_very_same_weights(
+    tiny_cohort: Cohort, finished: Cohort, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    # states after 3, 6, 9: each keeps the best weights and how many looks brought none better
+    other = replace(finished, root=tiny_cohort.root.parent / "undisturbed")
+    undisturbed = fit(other, FOLDS, WATCHING, progress=False)
+    with monkeypatch.context() as patch:
+        interrupt_at(step, patch)
+        with pytest.raises(KeyboardInterrupt):
+            fit(tiny_cohort, FOLDS, WATCHING, progress=False)
+    again = fit(tiny_cohort, FOLDS, WATCHING, progress=False)
+    assert again.checkpoint_id == undisturbed.checkpoint_id
+    logs = [c.weights.with_suffix(".log.json").read_text() for c in (again, undisturbed)]
+    assert logs[0] == logs[1]
+
+
+def test_one_patient_with_a_lesion_cannot_be_learned_from_and_watched(tmp_path: Path) -> None:
+    refs = []
+    for seed, each in enumerate(tiny_limbs()):
+        case = each.case(seed=seed)
+        if each.patient_id != "P02":
+            case = case.with_masks({EXPERT_A: volume_of(0, case.ct.grid, "label")})
+        refs.append(write_case(case, tmp_path))
+    cohort = Cohort("Tiny", tmp_path, (EXPERT_A,), tuple(refs))
+    with pytest.raises(
+        TrainingError,
+        match=r"outlined a lesion in 1 of the training patients of fold 0: .*patience of 0",
+    ):
+        fit(cohort, FOLDS, WATCHING, progress=False)
+
+
+def test_bfloat16_is_another_fit(tiny_cohort: Cohort, finished: Cohort) -> None:
+    half = fit(tiny_cohort, FOLDS, replace(CONFIG, precision="bfloat16"), progress=False)
+    whole = load_checkpoint(weights_path(finished, CONFIG))
+    assert half.checkpoint_id != whole.checkpoint_id
+    a, b = (load_tensors(checkpoint.weights) for checkpoint in (half, whole))
+    # it learned, and much the same: bfloat16 has 8 bits, and six steps lie between
+    assert all(torch.allclose(a[name].float(), b[name].float(), atol=0.1) for name in a)

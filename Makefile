@@ -1,6 +1,6 @@
 # make demo    everything on a fresh machine, ends in JupyterLab (OPEN=0: ends after the report)
 # make test    format, lint, types, import contracts, all tests
-# make samples data_samples/ made anew from seeds (about half an hour on two cores)
+# make samples data_samples/ made anew from seeds (about ten minutes on two cores)
 # make screenshots  the pictures of the README, from a real browser
 
 PYTHON ?= python3

@@ -14,7 +14,7 @@ from boneviz.errors import InputError
 
 __all__ = ["Architecture", "NetConfig", "build_network"]
 
-Architecture = Literal["dynunet", "segresnet", "unet"]
+Architecture = Literal["unet", "dynunet", "segresnet"]
 #: a lesion is rare: a network that starts by doubting everything need not first learn that
 FIRST_LOGIT = -2.0
 
@@ -25,7 +25,7 @@ class NetConfig:
 
     Parameters
     ----------
-    architecture : MONAI's ``dynunet``, ``segresnet`` or ``unet``; benchmarks/RESULTS.md has how
+    architecture : MONAI's ``unet``, ``dynunet`` or ``segresnet``; benchmarks/RESULTS.md has how
         soon each is how good
     filters : channels of each level, finest first; each level halves the resolution. A
         ``segresnet`` doubles them from level to level
@@ -35,7 +35,7 @@ class NetConfig:
     in_channels : 2, CT and PET; 3 with a second CT window
     """
 
-    architecture: Architecture = "dynunet"
+    architecture: Architecture = "unet"
     filters: tuple[int, ...] = (16, 32, 64, 128)
     unshuffle: int = 2
     in_channels: int = 2

@@ -59,7 +59,7 @@ class TrainConfig:
 
     expert: str = ""
     fold: int = 0
-    steps: int = 500
+    steps: int = 900
     batch: int = 2
     patch: tuple[int, int, int] = (64, 64, 64)
     spacing_mm: tuple[float, float, float] = (2.5, 2.5, 2.5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import joblib
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from boneviz.harmonise import harmonise, resample
 from boneviz.volume import Grid, Volume
 from boneviz.windows import body_of, slide
 
-__all__ = ["Predictor", "Predictors", "device_at_hand"]
+__all__ = ["Predictor", "Predictors", "device_at_hand", "fits_at_once"]
 
 #: half a grey level of the stored file; exact zeros keep air and bone cheap to store
 LEAST_STORED = 1 / 510
@@ -27,6 +28,15 @@ LEAST_STORED = 1 / 510
 def device_at_hand() -> torch.device:
     """Return the GPU where there is one, the CPU otherwise."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def fits_at_once() -> int:
+    """Return how many fits this machine does best side by side: 1 with a GPU, up to 4 without.
+
+    A fit gains little by a second core (a half on the two cores measured), two fits gain all of it;
+    each takes the memory of its training patients.
+    """
+    return 1 if torch.cuda.is_available() else min(4, joblib.cpu_count())
 
 
 class Predictor:

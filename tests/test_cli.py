@@ -432,3 +432,44 @@ def test_crossval_takes_modalities_a_control_and_workers(
     capsys.readouterr()
     assert main([*command, "--modality", "mri"]) == 1
     assert "modality 'mri': expected one of fused, ct, pet" in one_line(capsys)
+
+
+def test_a_study_is_fits_scores_cross_evaluation_and_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_tiny_cohort(tmp_path / "tiny").root
+    command = ["study", str(root), "--fused-only", "--folds", "2", "--steps", "1"]
+    assert main([*command, "--workers", "1", "--quiet"]) == 0
+    printed = capsys.readouterr().out
+    steps = [line.split()[2] for line in printed.splitlines() if line.startswith("$ boneviz")]
+    assert steps == ["crossval", "score", "compare", "report"]
+    assert "candidates down, reference across" in printed
+    assert len(list((root / "models").glob("*.safetensors"))) == 4
+    assert {path.name for path in (root / "study").iterdir()} == {
+        "scores.parquet",
+        "scores.csv",
+        "report.html",
+    }
+
+
+def test_a_whole_study_has_ablations_and_a_second_seed(
+    cohort: Cohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from boneviz import crossval
+
+    class AskedError(Exception):
+        pass
+
+    asked: list[crossval.Plan] = []
+
+    def run(_: Cohort, todo: crossval.Plan, **how: object) -> Cohort:
+        asked.append(todo)
+        assert how["workers"] == 3
+        raise AskedError
+
+    monkeypatch.setattr(crossval, "run", run)
+    with pytest.raises(AskedError):
+        main(["study", str(cohort.root), "--folds", "2", "--seed", "5", "--workers", "3"])
+    kinds = {(fit.fuse.modality, fit.seed) for fit in asked[0].fits}
+    assert kinds == {("fused", 5), ("ct", 5), ("pet", 5), ("fused", 6)}
+    assert len(asked[0].fits) == 4 * 2 * 2

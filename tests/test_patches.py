@@ -74,8 +74,11 @@ def test_impossible_settings_are_refused(settings: dict[str, object], says: str)
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"architecture": "vnet"}, "architecture 'vnet': expected one of dynunet, segresnet, unet"),
-        ({"filters": (8, 16)}, r"filters \(8, 16\): a dynunet takes at least three levels"),
+        ({"architecture": "vnet"}, "architecture 'vnet': expected one of unet, dynunet, segresnet"),
+        (
+            {"architecture": "dynunet", "filters": (8, 16)},
+            r"filters \(8, 16\): a dynunet takes at least three levels",
+        ),
         ({"unshuffle": 0}, "unshuffle 0, 2 channels: expected 1 or more"),
         (
             {"architecture": "segresnet", "filters": (8, 16, 16)},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from boneviz.cohort import Cohort
@@ -25,7 +26,27 @@ def add(commands: Commands) -> None:
     made.add_argument(
         "--only-fold", type=int, action="append", help="run this fold alone; may be repeated"
     )
-    made.add_argument("--steps", type=int, default=3000, help="per fit (default 3000)")
+    made.add_argument("--steps", type=int, help="per fit (default 900)")
+    made.add_argument(
+        "--patience",
+        type=int,
+        default=0,
+        metavar="LOOKS",
+        help="stop a fit after so many looks at held-out Dice without a better one; a sixth of the "
+        "training patients are then watched, not learned from (default 0: never)",
+    )
+    made.add_argument(
+        "--soft-tissue",
+        type=float,
+        nargs=2,
+        metavar=("LEVEL", "WIDTH"),
+        help="add a second CT window as a third channel, such as 50 400 (HU)",
+    )
+    made.add_argument(
+        "--precision",
+        default="auto",
+        help="auto, float32 or bfloat16 (default auto: bfloat16 on a GPU that has it)",
+    )
     made.add_argument(
         "--modality",
         action="append",
@@ -60,6 +81,7 @@ def add(commands: Commands) -> None:
 def _crossval(options: argparse.Namespace) -> None:
     from boneviz.crossval import plan, run
     from boneviz.fuse import FuseConfig, require_modality
+    from boneviz.network import NetConfig
     from boneviz.patches import TrainConfig
 
     modalities = [require_modality(name) for name in options.modality or ["fused"]]
@@ -67,9 +89,17 @@ def _crossval(options: argparse.Namespace) -> None:
     if options.control_seed is not None:
         seeds.append(options.control_seed)
     cohort = Cohort.open(options.cohort)
+    window = None if options.soft_tissue is None else tuple(options.soft_tissue)
+    fused = FuseConfig(modality=modalities[0], soft_tissue_hu=window)
     config = TrainConfig(
-        steps=options.steps, seed=options.seed, fuse=FuseConfig(modality=modalities[0])
+        seed=options.seed,
+        patience=options.patience,
+        precision=options.precision,
+        net=NetConfig(in_channels=fused.channels),
+        fuse=fused,
     )
+    if options.steps is not None:
+        config = replace(config, steps=options.steps)
     todo = plan(
         cohort,
         config,

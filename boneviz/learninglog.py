@@ -51,16 +51,19 @@ def read_logs(folder: Path) -> pd.DataFrame:
 
     Returns
     -------
-    ``model`` (the name of the file of weights), ``step`` from 1, ``loss`` (NaN in rows of a look),
-    ``watched_dice`` (NaN elsewhere). No rows where there are no logs.
+    ``model`` (the name of the file of weights), ``step`` from 1, ``loss``, ``recent_loss`` (mean of
+    the last 50 steps), ``watched_dice`` (NaN but after a look). No rows where there are no logs.
     """
-    rows: list[tuple[str, int, float, float]] = []
+    found = []
     for path in sorted(folder.glob("[!.]*.log.json")):
         loss, watched = _read(path)
-        name = path.name.removesuffix(".log.json")
-        rows += [(name, step, value, float("nan")) for step, value in enumerate(loss, start=1)]
-        rows += [(name, step, float("nan"), dice) for step, dice in watched]
-    return pd.DataFrame(rows, columns=["model", "step", "loss", "watched_dice"])
+        table = pd.DataFrame({"step": range(1, len(loss) + 1), "loss": loss}, dtype=float)
+        table["recent_loss"] = table["loss"].rolling(RECENT, min_periods=1).mean()
+        table["watched_dice"] = table["step"].map(dict(watched)).astype(float)
+        table.insert(0, "model", path.name.removesuffix(".log.json"))
+        found.append(table.astype({"step": int}))
+    columns = ["model", "step", "loss", "recent_loss", "watched_dice"]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
 
 
 def _read(path: Path) -> tuple[list[float], list[tuple[int, float]]]:

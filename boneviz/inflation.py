@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from boneviz.errors import InputError
 from boneviz.interaction import SignFlip, sign_flip
 
-__all__ = ["COLUMNS", "EVALUATIONS", "Inflation", "count_slices"]
+__all__ = ["COLUMNS", "EVALUATIONS", "Difference", "DifferenceName", "Inflation", "count_slices"]
 
 #: of the counts: whose outline, folds dealt by ``slice`` or ``patient``, where, and the voxels
 COLUMNS = (
@@ -36,6 +36,7 @@ COLUMNS = (
 ALL, LESION, VOLUME = "per slice, all", "per slice, with lesion", "per patient, 3D"
 #: ways to evaluate one set of outlines
 EVALUATIONS = (ALL, LESION, VOLUME)
+DifferenceName = Literal["leak", "counting slices", "both"]
 
 
 def count_slices(reference: NDArray[np.bool_], candidate: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -51,6 +52,36 @@ def count_slices(reference: NDArray[np.bool_], candidate: NDArray[np.bool_]) -> 
         )
     both = reference & candidate
     return np.stack([np.count_nonzero(m, axis=(0, 1)) for m in (reference, candidate, both)], 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """By how much one step from sound to flattering evaluation lifts the mean Dice.
+
+    Parameters
+    ----------
+    expert : whose outlines were learned
+    difference, evaluation : which step, and which slices count
+    mean : difference of means
+    low, high : 95 % bootstrap interval over patients, each with all its slices; NaN for one
+        patient, and too narrow for few, as intervals of means are
+    patients : with a Dice in 3D
+    p : of the leak, the exact sign-flip test paired by patient; NaN for the others
+    """
+
+    expert: str
+    difference: DifferenceName
+    evaluation: str
+    mean: float
+    low: float
+    high: float
+    patients: int
+    p: float
+
+    def __str__(self) -> str:
+        """Return such as ``+0.214 [+0.102, +0.301]``."""
+        interval = "" if math.isnan(self.low) else f" [{self.low:+.3f}, {self.high:+.3f}]"
+        return f"{self.mean:+.3f}{interval}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,47 +166,46 @@ class Inflation:
         return pd.DataFrame(rows)
 
     def differences(self) -> pd.DataFrame:
-        """Return by how much each step flatters, in Dice, with 95 % intervals over patients.
+        """Return by how much each step flatters, a row per `difference` of every expert."""
+        steps: tuple[tuple[DifferenceName, str], ...] = (
+            ("leak", VOLUME),
+            ("counting slices", ALL),
+            ("both", ALL),
+            ("counting slices", LESION),
+            ("both", LESION),
+        )
+        return pd.DataFrame(
+            [asdict(self.difference(expert, *step)) for expert in self.experts for step in steps]
+        )
 
-        ``leak``: slice folds less patient folds, both per patient in 3D. ``counting slices``: per
-        slice less per patient in 3D, both with slice folds. ``both``: the sum of the two, which is
-        per slice with slice folds less per patient in 3D with patient folds. Whole patients are
-        drawn in the bootstrap, each with all its slices, and the same ones for every row. The
-        interval is of a difference of means, and too narrow where there are few patients; the
-        exact sign-flip test of the leak, paired by patient, does not rest on it.
+    def difference(self, expert: str, name: DifferenceName, evaluation: str = ALL) -> Difference:
+        """Return by how much one step flatters.
+
+        Parameters
+        ----------
+        name : ``leak``, slice folds less patient folds, both per patient in 3D; ``counting
+            slices``, per slice less per patient in 3D, both with slice folds; or ``both``, per
+            slice with slice folds less per patient in 3D with patient folds: the sum of the two
+        evaluation : which slices count; nothing to a ``leak``
         """
-        rows = []
-        for expert in self.experts:
-            drawn = self._drawn(expert)
-            leak = self.leak(expert)
-            for name, evaluation, (first, less) in (
-                ("leak", VOLUME, (("slice", VOLUME), ("patient", VOLUME))),
-                *(
-                    (what, evaluation, (("slice", evaluation), (other, VOLUME)))
-                    for evaluation in (ALL, LESION)
-                    for what, other in (("counting slices", "slice"), ("both", "patient"))
-                ),
-            ):
-                means = [float(self._values(expert, *each).mean()) for each in (first, less)]
-                apart = drawn[first] - drawn[less]
-                low, high = (
-                    (float(edge) for edge in np.nanquantile(apart, (0.025, 0.975)))
-                    if np.isfinite(apart).any() and len(self.per_patient(expert).dropna()) > 1
-                    else (math.nan, math.nan)
-                )
-                rows.append(
-                    {
-                        "expert": expert,
-                        "difference": name,
-                        "evaluation": evaluation,
-                        "mean": means[0] - means[1],
-                        "low": low,
-                        "high": high,
-                        "patients": len(self.per_patient(expert).dropna()),
-                        "p": leak.p if name == "leak" else math.nan,
-                    }
-                )
-        return pd.DataFrame(rows)
+        evaluation = VOLUME if name == "leak" else evaluation
+        first = ("slice", evaluation)
+        less = ("slice" if name == "counting slices" else "patient", VOLUME)
+        n = len(self.per_patient(expert).dropna())
+        low, high = math.nan, math.nan
+        if n > 1:
+            apart = self._drawn(expert, *first) - self._drawn(expert, *less)
+            low, high = (float(edge) for edge in np.nanquantile(apart, (0.025, 0.975)))
+        return Difference(
+            expert=expert,
+            difference=name,
+            evaluation=evaluation,
+            mean=float(self._values(expert, *first).mean() - self._values(expert, *less).mean()),
+            low=low,
+            high=high,
+            patients=n,
+            p=self.leak(expert).p if name == "leak" else math.nan,
+        )
 
     def leak(self, expert: str) -> SignFlip:
         """Return the exact sign-flip test of slice folds less patient folds, paired by patient."""
@@ -185,8 +215,7 @@ class Inflation:
     @property
     def words(self) -> str:
         """What the numbers show and what they do not, in plain words."""
-        differences = self.differences().set_index(["expert", "difference", "evaluation"])
-        parts = [self._words_of(expert, differences) for expert in self.experts]
+        parts = [self._words_of(expert) for expert in self.experts]
         parts.append(
             "Slices of one patient are not independent of one another: n is patients, and an SD "
             "over slices says nothing about how patients differ."
@@ -201,7 +230,7 @@ class Inflation:
         )
         return "\n".join(parts)
 
-    def _words_of(self, expert: str, differences: pd.DataFrame) -> str:
+    def _words_of(self, expert: str) -> str:
         flattering = self._values(expert, "slice", ALL)
         sound = self._values(expert, "patient", VOLUME)
         rows = self._rows(expert, "slice")
@@ -212,14 +241,14 @@ class Inflation:
             f"{expert}: Dice {flattering.mean():.2f} per slice with folds dealt by slice "
             f"({len(flattering)} slices), {sound.mean():.2f} ± {sound.std():.2f} per patient in 3D "
             f"with folds dealt by patient (n = {len(sound)}): "
-            f"{_signed(differences.loc[(expert, 'both', ALL)])}; on slices with lesion "
-            f"{_signed(differences.loc[(expert, 'both', LESION)])}."
+            f"{self.difference(expert, 'both')}; on slices with lesion "
+            f"{self.difference(expert, 'both', LESION)}."
         ]
-        test, leak = self.leak(expert), differences.loc[(expert, "leak", VOLUME)]
+        test, leak = self.leak(expert), self.difference(expert, "leak")
         whole = self.per_patient(expert).dropna()
         higher = int((whole["slice"] > whole["patient"]).sum())
         parts.append(
-            f"The leak alone: {_signed(leak)}, higher in {higher} of {len(whole)} patients, "
+            f"The leak alone: {leak}, higher in {higher} of {len(whole)} patients, "
             f"sign-flip p = {test.p:.3g}"
             + (
                 f" (with n = {test.n_nonzero} no p below 0.05 is possible)."
@@ -229,19 +258,21 @@ class Inflation:
         )
         if test.p >= 0.05:
             parts.append("That it flatters is not shown here.")
-        elif leak["mean"] < 0:
+        elif leak.mean < 0:
             parts.append("Here it does not flatter: Dice is lower with slice folds.")
-        counting = differences.loc[(expert, "counting slices", ALL)]
         parts.append(
-            f"Counting slices alone: {_signed(counting)}, on slices with lesion "
-            f"{_signed(differences.loc[(expert, 'counting slices', LESION)])}; "
+            f"Counting slices alone: {self.difference(expert, 'counting slices')}, on slices with "
+            f"lesion {self.difference(expert, 'counting slices', LESION)}; "
             f"{100 * empty.mean():.0f} % of slices are empty for both and count as 1."
         )
         left_out = len(self.per_patient(expert)) - len(whole)
         if left_out:
+            sound_rows = self._rows(expert, "patient").groupby("patient_id")
+            sums = sound_rows[["reference", "candidate"]].sum()
+            alarms = int((sums["reference"].eq(0) & sums["candidate"].gt(0)).sum())
             parts.append(
-                f"{left_out} patients without lesion are in no number per patient: there Dice is "
-                "undefined."
+                f"In no number per patient: {left_out} without lesion, where Dice in 3D is "
+                f"undefined; with patient folds the network outlined something in {alarms} of them."
             )
         return " ".join(parts)
 
@@ -265,19 +296,15 @@ class Inflation:
     def _with_lesion(self, expert: str, folds: str) -> NDArray[np.bool_]:
         return (self._rows(expert, folds)["reference"] > 0).to_numpy()
 
-    def _drawn(self, expert: str) -> dict[tuple[str, str], NDArray[np.float64]]:
-        """Return the mean of every kind of folds and evaluation in each drawing of patients."""
+    def _drawn(self, expert: str, folds: str, evaluation: str) -> NDArray[np.float64]:
+        """Return the mean in each drawing of patients; the drawings are the same for all means."""
         patients = self.per_patient(expert).index
         rng = np.random.default_rng(self.seed)
         drawn = rng.integers(len(patients), size=(self.n_resamples, len(patients)))
-        means = {}
-        for folds in ("slice", "patient"):
-            for evaluation in EVALUATIONS:
-                by_patient = self._values(expert, folds, evaluation).groupby("patient_id")
-                total = by_patient.sum().reindex(patients, fill_value=0).to_numpy()[drawn].sum(1)
-                n = by_patient.size().reindex(patients, fill_value=0).to_numpy()[drawn].sum(1)
-                means[folds, evaluation] = np.where(n > 0, total / np.maximum(n, 1), np.nan)
-        return means
+        by_patient = self._values(expert, folds, evaluation).groupby("patient_id")
+        total = by_patient.sum().reindex(patients, fill_value=0.0).to_numpy()[drawn].sum(axis=1)
+        n = by_patient.size().reindex(patients, fill_value=0).to_numpy()[drawn].sum(axis=1)
+        return np.where(n > 0, total / np.maximum(n, 1), np.nan)
 
 
 def _dice(counts: pd.DataFrame, *, both_empty: float) -> pd.Series[float]:
@@ -299,9 +326,3 @@ def _summary(
         "n": int(found.size),
         "of": "patients" if evaluation == VOLUME else "slices",
     }
-
-
-def _signed(row: pd.Series[Any]) -> str:
-    """Return such as ``+0.21 [+0.10, +0.30]``."""
-    interval = f" [{row['low']:+.2f}, {row['high']:+.2f}]" if math.isfinite(row["low"]) else ""
-    return f"{row['mean']:+.2f}{interval}"

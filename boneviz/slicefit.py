@@ -1,16 +1,15 @@
-"""2D fits with folds by slice and by patient, and the outlines of every slice that was held out."""
+"""One 2D fit on slices, and what it outlines in the slices that it never saw; resumable."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from monai.losses import DiceCELoss
 from monai.networks.nets import UNet
@@ -20,153 +19,94 @@ from safetensors.torch import save
 from tqdm.auto import tqdm
 
 from boneviz.checkpoint import card_of, load_tensors
-from boneviz.cohort import Cohort
-from boneviz.compare import cross_evaluate
-from boneviz.crossval import deal_folds
-from boneviz.errors import CheckpointError, CohortError, TrainingError
+from boneviz.errors import CheckpointError, TrainingError
 from boneviz.files import write_whole
-from boneviz.folds import Folds
-from boneviz.inflation import COLUMNS, Inflation, count_slices
+from boneviz.inflation import count_slices
 from boneviz.predict import device_at_hand
-from boneviz.scorecohort import score_cohort
-from boneviz.slices import (
-    FoldKind,
-    SliceCase,
-    SliceConfig,
-    batch_of_slices,
-    digest_of,
-    folds_by_patient,
-    folds_by_slice,
-    read_slices,
-    training_slices,
-)
+from boneviz.slices import FoldKind, SliceCase, SliceConfig, batch_of_slices, training_slices
 from boneviz.version import __version__
 
-__all__ = ["measure_inflation"]
+__all__ = ["Row", "SliceFit", "fit_slices"]
 
 FORMAT = 1
-N_FOLDS = 4  # where none are saved
 LONG = ("folds by patient", "data")  # settings that are not spelled out
 SLICES_AT_ONCE = 16  # that are predicted together
 
-# of the counts, in the order of their columns
+#: of the counts, in the order of `boneviz.inflation.COLUMNS`
 Row = tuple[str, str, str, str, int, int, int, int, int]
 
 
-def measure_inflation(
-    cohort: Cohort,
-    config: SliceConfig | None = None,
-    *,
-    n_folds: int | None = None,
-    progress: bool = True,
-) -> Inflation:
-    """Fit one 2D network per expert, fold and kind of folds, and count what it outlines held out.
-
-    What is finished is kept under ``inflation/`` of the cohort and never done twice; stopped at any
-    moment, it goes on from there the next time.
+@dataclass(frozen=True, slots=True, eq=False)
+class SliceFit:
+    """One fit: what it learns from, and where it is kept.
 
     Parameters
     ----------
-    cohort : at least two patients, each with a mask of every expert
-    config : of all fits; its seed also deals the folds
-    n_folds : of either kind, by default those of the cohort's saved folds, or 4
-    progress : show bars
-
-    Returns
-    -------
-    Inflation
-        With the Dice per patient of the cohort's own 3D models, where they have predicted.
-
-    Raises
-    ------
-    CohortError
-        Fewer than two patients, no expert, or other folds are saved than asked for.
-    TrainingError
-        An expert outlined nothing in what a fit would see, or a loss that is not a number.
-    CheckpointError
-        ``inflation/`` holds fits with other settings, folds or data.
+    expert : whose outlines are learned
+    kind : what the folds are dealt by
+    fold : the fold that is held out
+    cases : all of them; the slices of the fold are not learned from
+    dealt : for each case, the fold in which each of its slices is held out
+    config : of the fit
+    data : from `digest_of` the cases, and how the folds were dealt: another fit is not taken for it
+    weights : the safetensors file, with its card beside it once the fit is finished
     """
-    config = config or SliceConfig()
-    if len(cohort.patients) < 2:
-        raise CohortError(
-            f"cohort {cohort.name} has {len(cohort.patients)} patient: expected at least two, as "
-            "each is predicted by models of the others; give a folder with more patients"
-        )
-    if not cohort.experts:
-        raise CohortError(f"cohort {cohort.name} has no expert: nobody's outlines to learn")
-    folds = _folds(cohort, n_folds, config.seed)
-    cases = read_slices(cohort, config, progress=progress)
-    dealt: dict[FoldKind, Sequence[NDArray[np.int64]]] = {
-        "slice": folds_by_slice(cases, n_folds=folds.n_folds, seed=folds.seed),
-        "patient": folds_by_patient(cases, folds),
-    }
-    folder, digest = cohort.root / "inflation", digest_of(cases)
-    fits = [
-        _Fit(expert.name, kind, fold, folder / f"{expert.key}_by_{kind}_fold{fold}.safetensors")
-        for kind in dealt
-        for expert in cohort.experts
-        for fold in range(folds.n_folds)
-    ]
-    for fit in fits:  # before hours of fitting
-        _require_lesion(cases, dealt[fit.kind], fit)
-    settings = {
-        **json.loads(json.dumps(asdict(config))),
-        "folds": f"{folds.n_folds} by seed {folds.seed}",
-        "folds by patient": dict(folds.of_patient),
-        "data": digest,
-    }
-    rows: list[Row] = []
-    for fit in tqdm(fits, desc="2D fits", unit="fit", disable=not progress):
-        rows += _finished(fit, settings) or _run(
-            cases, dealt[fit.kind], fit, settings, config, progress=progress
-        )
-    return Inflation(
-        counts=pd.DataFrame(rows, columns=list(COLUMNS)),
-        n_folds=folds.n_folds,
-        steps=config.steps,
-        spacing_mm=config.spacing_mm,
-        models=_models(cohort, progress=progress),
-        synthetic=cohort.synthetic,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Fit:
-    """One of the fits, and where its weights are kept."""
 
     expert: str
     kind: FoldKind
     fold: int
+    cases: Sequence[SliceCase]
+    dealt: Sequence[NDArray[np.int64]]
+    config: SliceConfig
+    data: Mapping[str, Any]
     weights: Path
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """By which two fits are the same or not, as JSON gives them back."""
+        settings: dict[str, Any] = json.loads(json.dumps({**asdict(self.config), **self.data}))
+        return settings
 
     @property
     def state(self) -> Path:
         """Where an unfinished fit goes on from."""
         return self.weights.with_name(self.weights.stem + ".state.safetensors")
 
+    @property
+    def training(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """What is learned from, as `training_slices` returns it."""
+        return training_slices(self.cases, self.dealt, self.fold, self.expert)
 
-def _folds(cohort: Cohort, n_folds: int | None, seed: int) -> Folds:
-    """Return the cohort's saved folds, or deal them; refuse what is not asked for."""
-    path = cohort.root / "folds.json"
-    if path.is_file():
-        saved = Folds.load(path)
-        return deal_folds(cohort, n_folds=n_folds or saved.n_folds, seed=saved.seed)
-    return deal_folds(cohort, n_folds=n_folds or N_FOLDS, seed=seed)
-
-
-def _require_lesion(
-    cases: Sequence[SliceCase], dealt: Sequence[NDArray[np.int64]], fit: _Fit
-) -> None:
-    slices, with_lesion = training_slices(cases, dealt, fit.fold, fit.expert)
-    if not with_lesion.any():
-        raise TrainingError(
-            f"{fit.expert} outlined no lesion in the {len(slices)} slices that the fit of fold "
-            f"{fit.fold} by {fit.kind} would see: expected at least one; use fewer folds or more "
-            "patients"
-        )
+    def require_lesion(self) -> None:
+        """Raise `TrainingError` where there is nothing to learn."""
+        slices, with_lesion = self.training
+        if not with_lesion.any():
+            raise TrainingError(
+                f"{self.expert} outlined no lesion in the {len(slices)} slices that the fit of "
+                f"fold {self.fold} by {self.kind} may see: expected at least one; use fewer folds "
+                "or more patients"
+            )
 
 
-def _finished(fit: _Fit, settings: dict[str, Any]) -> list[Row]:
+def fit_slices(fit: SliceFit, *, progress: bool = True) -> list[Row]:
+    """Train one network, or return what it outlined held out where it is already there.
+
+    Returns
+    -------
+    list of Row
+        One for each slice that was held out, in the order of `boneviz.inflation.COLUMNS`.
+
+    Raises
+    ------
+    TrainingError
+        No lesion in the slices that are not held out, or a loss that is not a number.
+    CheckpointError
+        A fit is kept there with other settings, folds or data.
+    """
+    return _finished(fit) or _run(fit, progress=progress)
+
+
+def _finished(fit: SliceFit) -> list[Row]:
     """Return the counts of a fit that came to its end, none where there is no such fit."""
     path = card_of(fit.weights)
     if not path.is_file():
@@ -174,16 +114,15 @@ def _finished(fit: _Fit, settings: dict[str, Any]) -> list[Row]:
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
         found = card["settings"]
-        rows = [
-            (fit.expert, fit.kind, str(patient), str(session), int(z), fit.fold, *map(int, counts))
-            for patient, session, z, *counts in card["held_out"]
-        ]
-        pd.DataFrame(rows, columns=list(COLUMNS))  # as many numbers as there are columns
+        rows: list[Row] = []
+        for patient, session, z, reference, candidate, shared in card["held_out"]:
+            counts = (int(z), fit.fold, int(reference), int(candidate), int(shared))
+            rows.append((fit.expert, fit.kind, str(patient), str(session), *counts))
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{path}: not the card of a 2D fit ({error}); delete it to fit again"
         ) from error
-    _require_same(fit.weights, found, settings, "a finished fit")
+    _require_same(fit.weights, found, fit.settings, "a finished fit")
     fit.state.unlink(missing_ok=True)  # of a fit that was killed as it ended
     return rows
 
@@ -198,21 +137,13 @@ def _require_same(path: Path, found: dict[str, Any], settings: dict[str, Any], w
             )
 
 
-def _run(
-    cases: Sequence[SliceCase],
-    dealt: Sequence[NDArray[np.int64]],
-    fit: _Fit,
-    settings: dict[str, Any],
-    config: SliceConfig,
-    *,
-    progress: bool,
-) -> list[Row]:
+def _run(fit: SliceFit, *, progress: bool) -> list[Row]:
     """Fit a network, outline what was held out, keep weights and counts; the card comes last."""
-    network = _learn(cases, dealt, fit, settings, config, progress=progress)
+    network = _learn(fit, progress=progress)
     counted = []
-    for case, of_slice in zip(cases, dealt, strict=True):
+    for case, of_slice in zip(fit.cases, fit.dealt, strict=True):
         held_out = np.flatnonzero(of_slice == fit.fold)
-        outline = _outline(network, case.image[..., held_out], config)
+        outline = _outline(network, case.image[..., held_out], fit.config)
         counts = count_slices(case.lesions[fit.expert][..., held_out], outline)
         counted += [
             [case.patient_id, case.session, int(z), *row]
@@ -228,31 +159,24 @@ def _run(
         "expert": fit.expert,
         "folds": fit.kind,
         "fold": fit.fold,
-        "settings": settings,
+        "settings": fit.settings,
         "boneviz": __version__,
         "torch": torch.__version__,
         "held_out": counted,
     }
     write_whole(card_of(fit.weights), json.dumps(card).encode())
-    return _finished(fit, settings)
+    return _finished(fit)
 
 
-def _learn(
-    cases: Sequence[SliceCase],
-    dealt: Sequence[NDArray[np.int64]],
-    fit: _Fit,
-    settings: dict[str, Any],
-    config: SliceConfig,
-    *,
-    progress: bool,
-) -> torch.nn.Module:
+def _learn(fit: SliceFit, *, progress: bool) -> torch.nn.Module:
+    fit.require_lesion()
+    config, training = fit.config, fit.training
     device = device_at_hand()
     torch.manual_seed(config.seed)
     network = _network(config).to(device)
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.rate, weight_decay=1e-4)
     loss_of = DiceCELoss(sigmoid=True, batch=True)
-    training = training_slices(cases, dealt, fit.fold, fit.expert)
-    start = _resume(fit, settings, network, optimiser)
+    start = _resume(fit, network, optimiser)
     for step in tqdm(
         range(start, config.steps),
         initial=start,
@@ -264,7 +188,7 @@ def _learn(
     ):
         for group in optimiser.param_groups:
             group["lr"] = _rate(step, config)
-        images, lesions = batch_of_slices(cases, training, fit.expert, config, step=step)
+        images, lesions = batch_of_slices(fit.cases, training, fit.expert, config, step=step)
         logits = network(torch.from_numpy(images).to(device))  # N,1,X,Y
         loss = loss_of(logits, torch.from_numpy(lesions).to(device))
         optimiser.zero_grad(set_to_none=True)
@@ -278,7 +202,7 @@ def _learn(
             )
         optimiser.step()
         if (step + 1) % config.save_every == 0 and step + 1 < config.steps:
-            _save_state(fit, settings, step + 1, network, optimiser)
+            _save_state(fit, step + 1, network, optimiser)
     return network.eval()
 
 
@@ -330,8 +254,7 @@ def _outline(
 
 
 def _save_state(
-    fit: _Fit,
-    settings: dict[str, Any],
+    fit: SliceFit,
     step: int,
     network: torch.nn.Module,
     optimiser: torch.optim.Optimizer,
@@ -341,13 +264,12 @@ def _save_state(
     for place, moments in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser/{place}/{name}": t for name, t in moments.items()}
     packed = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
-    about = {"step": str(step), "settings": json.dumps(settings)}
+    about = {"step": str(step), "settings": json.dumps(fit.settings)}
     write_whole(fit.state, save(packed, metadata=about))
 
 
 def _resume(
-    fit: _Fit,
-    settings: dict[str, Any],
+    fit: SliceFit,
     network: torch.nn.Module,
     optimiser: torch.optim.Optimizer,
 ) -> int:
@@ -357,7 +279,7 @@ def _resume(
     tensors = load_tensors(fit.state)
     with safe_open(fit.state, framework="pt") as header:
         about = header.metadata() or {}
-    _require_same(fit.state, json.loads(about["settings"]), settings, "an unfinished fit")
+    _require_same(fit.state, json.loads(about["settings"]), fit.settings, "an unfinished fit")
     weights: dict[str, torch.Tensor] = {}
     moments: dict[int, dict[str, torch.Tensor]] = {}
     for name, tensor in tensors.items():
@@ -370,16 +292,3 @@ def _resume(
     network.load_state_dict(weights)
     optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
     return int(about["step"])
-
-
-def _models(cohort: Cohort, *, progress: bool) -> dict[str, pd.Series[float]]:
-    """Return Dice per patient of each expert's own 3D model, by the usual scoring; may be none."""
-    own = {model.learned_from: model.name for model in cohort.models if not model.variant}
-    if not any((cohort.root / "predictions").glob("*/*.json")):
-        return {}
-    dice = cross_evaluate(score_cohort(cohort, progress=progress)).values
-    return {
-        expert.name: dice[expert.name, own[expert.name]]
-        for expert in cohort.experts
-        if expert.name in own and (expert.name, own[expert.name]) in dice
-    }

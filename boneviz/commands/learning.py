@@ -107,7 +107,7 @@ def _crossval(options: argparse.Namespace) -> None:
 
 def _inflation(options: argparse.Namespace) -> None:
     from boneviz.scoretable import require_suffix, write_table
-    from boneviz.slicefit import measure_inflation
+    from boneviz.slicecross import measure_inflation
     from boneviz.slices import SliceConfig
 
     if options.out is not None:

@@ -234,7 +234,8 @@ class Inflation:
         flattering = self._values(expert, "slice", ALL)
         sound = self._values(expert, "patient", VOLUME)
         rows = self._rows(expert, "slice")
-        empty = rows["reference"].eq(0) & rows["candidate"].eq(0)
+        alarm = rows["candidate"].gt(0)
+        empty = rows["reference"].eq(0) & ~alarm
         if not len(sound):
             return f"{expert}: no patient with a lesion, so Dice in 3D is undefined."
         parts = [
@@ -260,11 +261,16 @@ class Inflation:
             parts.append("That it flatters is not shown here.")
         elif leak.mean < 0:
             parts.append("Here it does not flatter: Dice is lower with slice folds.")
+        counting = self.difference(expert, "counting slices")
         parts.append(
-            f"Counting slices alone: {self.difference(expert, 'counting slices')}, on slices with "
+            f"Counting slices alone: {counting}, on slices with "
             f"lesion {self.difference(expert, 'counting slices', LESION)}; "
-            f"{100 * empty.mean():.0f} % of slices are empty for both and count as 1."
+            f"{100 * empty.mean():.0f} % of slices are empty for both and count as 1, "
+            f"{100 * (alarm & rows['reference'].eq(0)).mean():.0f} % hold a false alarm and count "
+            "as 0."
         )
+        if counting.mean < 0:
+            parts.append("Over all slices counting does not flatter here: it lowers Dice.")
         left_out = len(self.per_patient(expert)) - len(whole)
         if left_out:
             sound_rows = self._rows(expert, "patient").groupby("patient_id")

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,15 @@ from numpy.typing import NDArray
 from boneviz.errors import InputError
 from boneviz.interaction import SignFlip, sign_flip
 
-__all__ = ["COLUMNS", "EVALUATIONS", "Difference", "DifferenceName", "Inflation", "count_slices"]
+__all__ = [
+    "COLUMNS",
+    "EVALUATIONS",
+    "Difference",
+    "DifferenceName",
+    "Evaluation",
+    "Inflation",
+    "count_slices",
+]
 
 #: of the counts: whose outline, folds dealt by ``slice`` or ``patient``, where, and the voxels
 COLUMNS = (
@@ -33,9 +41,13 @@ COLUMNS = (
     "candidate",
     "shared",
 )
-ALL, LESION, VOLUME = "per slice, all", "per slice, with lesion", "per patient, 3D"
+ALL: Final = "per slice, all"
+LESION: Final = "per slice, with lesion"
+VOLUME: Final = "per patient, 3D"
+Evaluation = Literal["per slice, all", "per slice, with lesion", "per patient, 3D"]
 #: ways to evaluate one set of outlines
-EVALUATIONS = (ALL, LESION, VOLUME)
+EVALUATIONS: tuple[Evaluation, ...] = (ALL, LESION, VOLUME)
+KINDS = ("slice", "patient")
 DifferenceName = Literal["leak", "counting slices", "both"]
 
 
@@ -71,7 +83,7 @@ class Difference:
 
     expert: str
     difference: DifferenceName
-    evaluation: str
+    evaluation: Evaluation
     mean: float
     low: float
     high: float
@@ -144,9 +156,9 @@ class Inflation:
 
     def per_patient(self, expert: str) -> pd.DataFrame:
         """Return Dice in 3D, a row per patient and a column per kind of folds; NaN if undefined."""
-        return pd.DataFrame(
-            {folds: self._volumes(expert, folds) for folds in ("slice", "patient")}
-        ).rename_axis("patient_id")
+        return pd.DataFrame({folds: self._volumes(expert, folds) for folds in KINDS}).rename_axis(
+            "patient_id"
+        )
 
     def table(self) -> pd.DataFrame:
         """Return mean, SD and n of every expert, kind of folds and evaluation.
@@ -156,7 +168,7 @@ class Inflation:
         """
         rows = []
         for expert in self.experts:
-            for folds in ("slice", "patient"):
+            for folds in KINDS:
                 for evaluation in EVALUATIONS:
                     values = self._values(expert, folds, evaluation)
                     rows.append(_summary(expert, folds, evaluation, values, network="2D"))
@@ -167,7 +179,7 @@ class Inflation:
 
     def differences(self) -> pd.DataFrame:
         """Return by how much each step flatters, a row per `difference` of every expert."""
-        steps: tuple[tuple[DifferenceName, str], ...] = (
+        steps: tuple[tuple[DifferenceName, Evaluation], ...] = (
             ("leak", VOLUME),
             ("counting slices", ALL),
             ("both", ALL),
@@ -178,7 +190,9 @@ class Inflation:
             [asdict(self.difference(expert, *step)) for expert in self.experts for step in steps]
         )
 
-    def difference(self, expert: str, name: DifferenceName, evaluation: str = ALL) -> Difference:
+    def difference(
+        self, expert: str, name: DifferenceName, evaluation: Evaluation = ALL
+    ) -> Difference:
         """Return by how much one step flatters.
 
         Parameters
@@ -189,18 +203,19 @@ class Inflation:
         evaluation : which slices count; nothing to a ``leak``
         """
         evaluation = VOLUME if name == "leak" else evaluation
-        first = ("slice", evaluation)
-        less = ("slice" if name == "counting slices" else "patient", VOLUME)
+        other = "slice" if name == "counting slices" else "patient"
+        mean = self._values(expert, "slice", evaluation).mean()
+        mean -= self._values(expert, other, VOLUME).mean()
         n = len(self.per_patient(expert).dropna())
         low, high = math.nan, math.nan
         if n > 1:
-            apart = self._drawn(expert, *first) - self._drawn(expert, *less)
+            apart = self._drawn(expert, "slice", evaluation) - self._drawn(expert, other, VOLUME)
             low, high = (float(edge) for edge in np.nanquantile(apart, (0.025, 0.975)))
         return Difference(
             expert=expert,
             difference=name,
             evaluation=evaluation,
-            mean=float(self._values(expert, *first).mean() - self._values(expert, *less).mean()),
+            mean=float(mean),
             low=low,
             high=high,
             patients=n,
@@ -261,6 +276,8 @@ class Inflation:
             parts.append("That it flatters is not shown here.")
         elif leak.mean < 0:
             parts.append("Here it does not flatter: Dice is lower with slice folds.")
+        elif leak.mean > 0:
+            parts.append("It flatters.")
         counting = self.difference(expert, "counting slices")
         parts.append(
             f"Counting slices alone: {counting}, on slices with "
@@ -285,6 +302,8 @@ class Inflation:
     def _rows(self, expert: str, folds: str) -> pd.DataFrame:
         if expert not in self.experts:
             raise InputError(f"no outlines of {expert!r}; there are {', '.join(self.experts)}")
+        if folds not in KINDS:
+            raise InputError(f"folds by {folds!r}: expected by {' or '.join(KINDS)}")
         return self.counts[self.counts["expert"].eq(expert) & self.counts["folds"].eq(folds)]
 
     def _volumes(self, expert: str, folds: str) -> pd.Series[float]:
@@ -293,7 +312,9 @@ class Inflation:
         dice = _dice(sums, both_empty=math.nan).where(sums["reference"] > 0)
         return dice.groupby("patient_id", sort=False).mean()
 
-    def _values(self, expert: str, folds: str, evaluation: str) -> pd.Series[float]:
+    def _values(self, expert: str, folds: str, evaluation: Evaluation) -> pd.Series[float]:
+        if evaluation not in EVALUATIONS:
+            raise InputError(f"evaluation {evaluation!r}: expected one of {'; '.join(EVALUATIONS)}")
         if evaluation == VOLUME:
             return self._volumes(expert, folds).dropna()
         dice = self.per_slice(expert, folds)
@@ -302,7 +323,7 @@ class Inflation:
     def _with_lesion(self, expert: str, folds: str) -> NDArray[np.bool_]:
         return (self._rows(expert, folds)["reference"] > 0).to_numpy()
 
-    def _drawn(self, expert: str, folds: str, evaluation: str) -> NDArray[np.float64]:
+    def _drawn(self, expert: str, folds: str, evaluation: Evaluation) -> NDArray[np.float64]:
         """Return the mean in each drawing of patients; the drawings are the same for all means."""
         patients = self.per_patient(expert).index
         rng = np.random.default_rng(self.seed)
@@ -319,7 +340,7 @@ def _dice(counts: pd.DataFrame, *, both_empty: float) -> pd.Series[float]:
 
 
 def _summary(
-    expert: str, folds: str, evaluation: str, values: Iterable[float], *, network: str
+    expert: str, folds: str, evaluation: Evaluation, values: Iterable[float], *, network: str
 ) -> dict[str, Any]:
     found = np.asarray(values, dtype=np.float64)
     return {

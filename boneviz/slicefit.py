@@ -279,7 +279,9 @@ def _resume(
     tensors = load_tensors(fit.state)
     with safe_open(fit.state, framework="pt") as header:
         about = header.metadata() or {}
-    _require_same(fit.state, json.loads(about["settings"]), fit.settings, "an unfinished fit")
+    _require_same(
+        fit.state, json.loads(about.get("settings", "{}")), fit.settings, "an unfinished fit"
+    )
     weights: dict[str, torch.Tensor] = {}
     moments: dict[int, dict[str, torch.Tensor]] = {}
     for name, tensor in tensors.items():

@@ -169,7 +169,7 @@ def test_the_test_of_the_leak_is_paired_by_patient() -> None:
     assert leak.p == pytest.approx(2 / 2**7)
     assert str(leak) == "+0.500 [+0.500, +0.500]"
     assert "The leak alone: +0.500 [+0.500, +0.500], higher in 7 of 7 patients" in found.words
-    assert "not shown" not in found.words
+    assert "sign-flip p = 0.0156. It flatters. Counting" in found.words
     # the other way round the words follow the numbers
     turned = found_of({name: [(8, 8, 4)] for name in names}, {name: [(8, 8, 8)] for name in names})
     assert "Here it does not flatter: Dice is lower with slice folds." in turned.words
@@ -220,6 +220,10 @@ def test_counts_that_are_not_of_the_same_slices_are_refused() -> None:
         replace(WORKED, counts=counts[counts["folds"].eq("slice")])
     with pytest.raises(InputError, match="no outlines of 'Expert C'; there are Expert A"):
         WORKED.per_slice("Expert C", "slice")
+    with pytest.raises(InputError, match="folds by 'case': expected by slice or patient"):
+        WORKED.per_slice("Expert A", "case")
+    with pytest.raises(InputError, match="evaluation 'per lesion': expected one of per slice, all"):
+        WORKED.difference("Expert A", "both", "per lesion")  # type: ignore[arg-type]
 
 
 def cases_of(n_slices: dict[str, int]) -> tuple[SliceCase, ...]:

@@ -28,7 +28,7 @@ def inflation_figure(found: Inflation) -> go.FigureWidget:
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
             "font": {"color": "#7a8594"},
-            "legend": {"orientation": "h", "y": 1.12, "x": 1, "xanchor": "right"},
+            "showlegend": False,
             "grid": {"rows": 1, "columns": len(found.experts), "pattern": "independent"},
         }
     )
@@ -78,7 +78,9 @@ def _panel(found: Inflation, expert: str, colour: str) -> list[dict[str, Any]]:
             "type": "scatter",
             "x": [-0.3, 1.3],
             "y": [mean, mean],
-            "mode": "lines",
+            "mode": "lines+text",
+            "text": [f"mean over slices {mean:.2f}", ""],
+            "textposition": "top right",
             "line": {"color": colour, "width": 2, "dash": "dash"},
             "hovertemplate": "mean over slices, folds by slice: %{y:.3f}<extra></extra>",
             "name": f"{plain(expert)}, mean over slices",

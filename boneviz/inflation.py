@@ -288,7 +288,7 @@ class Inflation:
         )
         if counting.mean < 0:
             parts.append("Over all slices counting does not flatter here: it lowers Dice.")
-        left_out = len(self.per_patient(expert)) - len(whole)
+        left_out = rows["patient_id"].nunique() - len(whole)
         if left_out:
             sound_rows = self._rows(expert, "patient").groupby("patient_id")
             sums = sound_rows[["reference", "candidate"]].sum()
@@ -325,7 +325,8 @@ class Inflation:
 
     def _drawn(self, expert: str, folds: str, evaluation: Evaluation) -> NDArray[np.float64]:
         """Return the mean in each drawing of patients; the drawings are the same for all means."""
-        patients = self.per_patient(expert).index
+        # sorted, as the rows of either kind of folds come in an order of their own
+        patients = np.sort(self._rows(expert, folds)["patient_id"].unique().astype(str))
         rng = np.random.default_rng(self.seed)
         drawn = rng.integers(len(patients), size=(self.n_resamples, len(patients)))
         by_patient = self._values(expert, folds, evaluation).groupby("patient_id")

@@ -21,6 +21,7 @@ def test_there_are_notebooks() -> None:
         "01_explore.ipynb",
         "02_cross_evaluation.ipynb",
         "03_train_two_experts.ipynb",
+        "04_why_patient_level_3d.ipynb",
     ]
 
 
@@ -56,3 +57,7 @@ def test_notebooks_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     if path.name.startswith("03"):
         words = notebook.cells[-2].outputs[0].data["text/plain"]
         assert "n = 8" in words
+    if path.name.startswith("04"):
+        words = notebook.cells[-2].outputs[0].text
+        assert "n = 8" in words
+        assert "n is patients" in words

@@ -120,7 +120,7 @@ HEAVY = ("torch", "monai", "ipywidgets", "anywidget", "IPython", "plotly", "matp
         ("boneviz", ()),
         # saved predictions are read, scored and drawn without torch and without widgets
         ("boneviz.nifti, boneviz.harmonise, boneviz.score, boneviz.picture", ()),
-        ("boneviz.compare, boneviz.show.state", ()),
+        ("boneviz.compare, boneviz.inflation, boneviz.show.state", ()),
         ("boneviz.report", ("plotly",)),
         ("boneviz.show.explorer", ("ipywidgets", "anywidget", "IPython", "plotly")),
     ],
@@ -160,7 +160,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 def test_the_front_end_and_the_notebooks_are_looked_at() -> None:
     assert any(path.suffix == ".js" for path in FRONT)
-    assert {path.stem[:2] for path in NOTEBOOKS} >= {"01", "02", "03"}
+    assert {path.stem[:2] for path in NOTEBOOKS} >= {"01", "02", "03", "04"}
 
 
 @pytest.mark.parametrize("path", FRONT, ids=lambda path: path.name)

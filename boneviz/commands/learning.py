@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from boneviz.cohort import Cohort
 from boneviz.commands.parser import Commands
 from boneviz.errors import InputError
 from boneviz.samples import DEMONSTRATION
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["add"]
 
@@ -64,6 +68,18 @@ def add(commands: Commands) -> None:
     )
     made.add_argument("--seed", type=int, default=0)
 
+    made = commands.add(
+        "inflation",
+        _inflation,
+        "Show by how much slice-level evaluation with slice-level folds flatters, beside "
+        "patient-level 3D on the same patients.",
+        commands.one,
+    )
+    made.add_argument("--folds", type=int, help="how many (default: as saved, or 4)")
+    made.add_argument("--steps", type=int, default=400, help="per 2D fit (default 400)")
+    made.add_argument("--seed", type=int, default=0)
+    made.add_argument("--out", type=Path, help="a .csv or .parquet file of the table")
+
     made = commands.add("predict", _predict, "Outline lesions with trained models.", commands.one)
     made.add_argument(
         "--model",
@@ -117,6 +133,31 @@ def _crossval(options: argparse.Namespace) -> None:
         progress=not options.quiet,
     )
     print(f"{len(todo.fits)} models in {cohort.root / 'models'}")
+
+
+def _inflation(options: argparse.Namespace) -> None:
+    from boneviz.scoretable import require_suffix, write_table
+    from boneviz.slicecross import measure_inflation
+    from boneviz.slices import SliceConfig
+
+    if options.out is not None:
+        require_suffix(options.out)
+    found = measure_inflation(
+        Cohort.open(options.cohort),
+        SliceConfig(steps=options.steps, seed=options.seed),
+        n_folds=options.folds,
+        progress=not options.quiet,
+    )
+    print(f"Dice of a 2D network's held-out outlines\n{_text(found.table())}")
+    print(f"\nby how much it flatters, 95 % interval over patients\n{_text(found.differences())}")
+    print(f"\n{found.words}")
+    if options.out is not None:
+        write_table(found.table(), options.out)
+        print(f"\ntable in {options.out}")
+
+
+def _text(table: pd.DataFrame) -> str:
+    return table.to_string(index=False, float_format="{:.3f}".format, na_rep="")
 
 
 def _predict(options: argparse.Namespace) -> None:

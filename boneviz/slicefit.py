@@ -23,6 +23,7 @@ from boneviz.errors import CheckpointError, TrainingError
 from boneviz.files import write_whole
 from boneviz.inflation import count_slices
 from boneviz.predict import device_at_hand
+from boneviz.schedule import one_cycle
 from boneviz.slices import FoldKind, SliceCase, SliceConfig, batch_of_slices, training_slices
 from boneviz.version import __version__
 
@@ -187,7 +188,7 @@ def _learn(fit: SliceFit, *, progress: bool) -> torch.nn.Module:
         mininterval=1,
     ):
         for group in optimiser.param_groups:
-            group["lr"] = _rate(step, config)
+            group["lr"] = one_cycle(step, steps=config.steps, peak=config.rate)
         images, lesions = batch_of_slices(fit.cases, training, fit.expert, config, step=step)
         logits = network(torch.from_numpy(images).to(device))  # N,1,X,Y
         loss = loss_of(logits, torch.from_numpy(lesions).to(device))
@@ -222,15 +223,6 @@ def _network(config: SliceConfig) -> torch.nn.Module:
         norm="BATCH",
     )
     return network
-
-
-def _rate(step: int, config: SliceConfig) -> float:
-    """One cycle: a linear rise over the first twentieth, then a cosine to zero."""
-    rise = max(1, config.steps // 20)
-    if step < rise:
-        return config.rate * (step + 1) / rise
-    done = (step - rise) / max(1, config.steps - rise)
-    return config.rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def _outline(

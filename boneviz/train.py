@@ -26,6 +26,7 @@ from boneviz.learninglog import LearningLog
 from boneviz.network import build_network
 from boneviz.patches import Sample, TrainConfig, batches, read_samples
 from boneviz.predict import device_at_hand
+from boneviz.schedule import one_cycle
 from boneviz.watch import Best, set_aside, watched_dice
 
 __all__ = ["fit", "model_of", "settings_of", "weights_path"]
@@ -116,7 +117,7 @@ def fit(cohort: Cohort, folds: Folds, config: TrainConfig, *, progress: bool = T
     )
     for step, (images, lesions) in enumerate(bar, start=start):
         for group in fitted.optimiser.param_groups:
-            group["lr"] = _rate(step, config)
+            group["lr"] = one_cycle(step, steps=config.steps, peak=config.rate)
         images = images.to(device, memory_format=torch.channels_last_3d)
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             logits = network(images)  # N,1,X,Y,Z
@@ -198,15 +199,6 @@ def _require_finite(what: str, value: float, step: int, state: Path, config: Tra
             "damaged images among the training patients, or move models/ away and use a rate "
             f"below {config.rate}"
         )
-
-
-def _rate(step: int, config: TrainConfig) -> float:
-    """One cycle: a linear rise over the first twentieth, then a cosine to zero."""
-    rise = max(1, config.steps // 20)
-    if step < rise:
-        return config.rate * (step + 1) / rise
-    done = (step - rise) / max(1, config.steps - rise)
-    return config.rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def _patients(

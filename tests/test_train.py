@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -309,18 +309,6 @@ def test_a_model_is_named_after_its_expert_and_input(
     config = replace(CONFIG, expert=expert, fuse=FuseConfig(modality=modality))  # type: ignore[arg-type]
     variant = "" if modality == "fused" else f"{modality.upper()} only"
     assert model_of(cohort, config) == Reader(name, "model", "high-sensitivity", expert, variant)
-
-
-def test_the_rate_rises_then_falls_to_nothing() -> None:
-    # of 100 steps 5 rise, a fifth of the peak each; then half a cosine: half way down at 52.5
-    rate: Callable[[int, Any], float] = train._rate
-    config = replace(CONFIG, steps=100, rate=0.01)
-    assert [rate(step, config) for step in range(5)] == pytest.approx(
-        [0.002, 0.004, 0.006, 0.008, 0.01]
-    )
-    assert rate(5, config) == pytest.approx(0.01)
-    assert (rate(52, config) + rate(53, config)) / 2 == pytest.approx(0.005, rel=1e-3)
-    assert 0 < rate(99, config) < 1e-5
 
 
 # ---- early stop on patients set aside ----

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 import torch
 from monai.networks.nets import DynUNet, SegResNet, UNet
-from monai.networks.utils import pixelshuffle, pixelunshuffle
+from monai.networks.utils import pixelshuffle
 from torch import nn
 
 from boneviz.errors import InputError
@@ -124,8 +124,18 @@ class _Folded(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.unshuffle == 1:
-            logits: torch.Tensor = self.inner(x)
+            logits: torch.Tensor = self.inner(x.contiguous(memory_format=torch.channels_last_3d))
             return logits
-        x = pixelunshuffle(x, 3, self.unshuffle)  # N,C*u^3,X/u,Y/u,Z/u
-        x = x.contiguous(memory_format=torch.channels_last_3d)
-        return pixelshuffle(self.inner(x), 3, self.unshuffle)  # N,1,X,Y,Z
+        return pixelshuffle(self.inner(_unshuffled(x, self.unshuffle)), 3, self.unshuffle)
+
+
+def _unshuffled(x: torch.Tensor, by: int) -> torch.Tensor:
+    """Return what MONAI's `pixelunshuffle` returns, channels last, by one copy instead of two.
+
+    (N, C, X, Y, Z) becomes (N, C * by^3, X / by, Y / by, Z / by).
+    """
+    n, c, *sides = x.shape
+    x = x.reshape(n, c, *(part for side in sides for part in (side // by, by)))
+    x = x.permute(0, 2, 4, 6, 1, 3, 5, 7)  # N,X/by,Y/by,Z/by,C,by,by,by
+    x = x.reshape(n, *(side // by for side in sides), c * by**3)
+    return x.permute(0, 4, 1, 2, 3)

@@ -118,9 +118,8 @@ def fit(cohort: Cohort, folds: Folds, config: TrainConfig, *, progress: bool = T
     for step, (images, lesions) in enumerate(bar, start=start):
         for group in fitted.optimiser.param_groups:
             group["lr"] = one_cycle(step, steps=config.steps, peak=config.rate)
-        images = images.to(device, memory_format=torch.channels_last_3d)
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            logits = network(images)  # N,1,X,Y,Z
+            logits = network(images.to(device))  # N,1,X,Y,Z
         loss = loss_of(logits.float(), lesions.to(device))
         value = float(loss.detach())
         _require_finite("loss", value, step, state, config)

@@ -93,17 +93,26 @@ def needed(
     places : first voxels of all windows
     weight : of a window's voxels, from `importance`
     """
-    most = torch.zeros(body.shape)
-    for place in places:
-        here = most[_window(place, weight.shape)]
-        torch.maximum(here, weight, out=here)
-    inside = torch.from_numpy(np.ascontiguousarray(body))
+    chosen = np.zeros(len(places), dtype=np.bool_)
+    side = np.array(weight.shape)
+    low, high = _box(body)
+    first = np.array(places).reshape(-1, 3)
+    # of a window that ends before the body begins nothing is asked, whatever it weighs
+    near = np.flatnonzero(((first < high) & (first + side > low)).all(axis=1))
+    if not len(near):
+        return chosen
+    reach = np.minimum(first[near].min(axis=0), low), np.maximum((first[near] + side).max(0), high)
+    inside = torch.from_numpy(np.ascontiguousarray(body[_slices(*reach)]))
+    most = torch.zeros(inside.shape)
+    here = [_triple(first[n] - reach[0]) for n in near]
+    for place in here:
+        there = most[_window(place, weight.shape)]
+        torch.maximum(there, weight, out=there)
     # where no body is, no weight is enough
-    level = torch.where(inside, NEGLIGIBLE * most, torch.inf)
-    return np.array(
-        [bool((weight > level[_window(place, weight.shape)]).any()) for place in places],
-        dtype=np.bool_,
-    )
+    level = most.mul_(NEGLIGIBLE).masked_fill_(~inside, torch.inf)
+    for n, place in zip(near, here, strict=True):
+        chosen[n] = bool((weight > level[_window(place, weight.shape)]).any())
+    return chosen
 
 
 def slide(
@@ -131,32 +140,72 @@ def slide(
         was run.
     """
     around = padding(image.shape[1:], patch)
-    flat = [n for pair in reversed(around) for n in pair]  # torch pads the last axis first
-    image = torch.nn.functional.pad(image, flat)
+    if any(n for pair in around for n in pair):
+        flat = [n for pair in reversed(around) for n in pair]  # torch pads the last axis first
+        image = torch.nn.functional.pad(image, flat)
+        body = np.pad(body, around)
     shape = tuple(image.shape[1:])
+    found = torch.full((len(networks), *shape), -torch.inf, device=image.device)
     weight = importance(patch)
     places = starts(shape, patch, overlap)
-    chosen = needed(np.pad(body, around), places, weight)
+    chosen = needed(body, places, weight)
     places = [place for place, wanted in zip(places, chosen, strict=True) if wanted]
-    weight = weight.to(image.device)
-    sums = torch.zeros((len(networks), *shape), device=image.device)
-    weights = torch.zeros(shape, device=image.device)
+    if places:
+        # sums are kept where windows are run, which is little of a field of view of air
+        low = np.min(places, axis=0)
+        box = _slices(low, np.max(places, axis=0) + patch)
+        places = [_triple(place - low) for place in np.array(places)]
+        found[(slice(None), *box)] = _blend(
+            image[(slice(None), *box)], networks, places, weight.to(image.device)
+        )
+    inner = [slice(low, n - high) for (low, high), n in zip(around, shape, strict=True)]
+    return found[(slice(None), *inner)]
+
+
+def _blend(
+    image: torch.Tensor,
+    networks: Sequence[torch.nn.Module],
+    places: Sequence[Triple],
+    weight: torch.Tensor,
+) -> torch.Tensor:
+    """Return the mean of the windows' logits by weight, minus infinity where there is no window."""
+    patch = weight.shape
+    sums = torch.zeros((len(networks), *image.shape[1:]), device=image.device)
+    weights = torch.zeros(image.shape[1:], device=image.device)
     with torch.inference_mode():
         for n in range(0, len(places), BATCH):
             batch = places[n : n + BATCH]
             # torch convolves a single float32 window in 3D three times slower than two of them
             filled = [*batch, *batch[-1:] * (BATCH - len(batch))]
             windows = torch.stack([image[(slice(None), *_window(p, patch))] for p in filled])
-            windows = windows.contiguous(memory_format=torch.channels_last_3d)  # N,C,*patch
             for which, network in enumerate(networks):
                 logits = network(windows)[:, 0]  # N,*patch
                 for place, each in zip(batch, logits, strict=False):  # not the one that fills up
                     sums[which][_window(place, patch)].addcmul_(each.float(), weight)
             for place in batch:
                 weights[_window(place, patch)] += weight
-    blended = torch.where(weights > 0, sums / weights, -torch.inf)
-    inner = [slice(low, n - high) for (low, high), n in zip(around, shape, strict=True)]
-    return blended[(slice(None), *inner)]
+        nowhere = weights == 0
+        return sums.div_(weights.masked_fill_(nowhere, 1)).masked_fill_(nowhere, -torch.inf)
+
+
+def _box(body: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the lowest voxel of the body and one past the highest; both 0 where there is none."""
+    low, high = np.zeros(3, dtype=np.int64), np.zeros(3, dtype=np.int64)
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        found = np.flatnonzero(body.any(axis=others))
+        if len(found):
+            low[axis], high[axis] = found[0], found[-1] + 1
+    return low, high
+
+
+def _slices(low: NDArray[np.int64], high: NDArray[np.int64]) -> tuple[slice, ...]:
+    return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+
+
+def _triple(place: NDArray[np.int64]) -> Triple:
+    x, y, z = (int(n) for n in place)
+    return x, y, z
 
 
 def _window(place: Triple, patch: Sequence[int]) -> tuple[slice, ...]:

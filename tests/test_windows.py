@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from monai.data.utils import compute_importance_map, dense_patch_slices
 from monai.inferers import SlidingWindowInferer
+from monai.networks.utils import pixelshuffle, pixelunshuffle
 from torch import nn
 
 from boneviz.forward import quicken
-from boneviz.network import Architecture, NetConfig, build_network
+from boneviz.network import Architecture, NetConfig, _unshuffled, build_network
 from boneviz.volume import Grid, Volume
 from boneviz.windows import NEGLIGIBLE, body_of, importance, needed, padding, slide, starts
 
@@ -235,3 +236,14 @@ def test_networks_in_one_pass_say_what_each_says_alone() -> None:
     both = slide(image, networks, **options)
     for one, network in zip(both, networks, strict=True):
         assert torch.equal(one, slide(image, [network], **options)[0])
+
+
+def test_voxels_are_folded_as_monai_folds_them() -> None:
+    # two channels of 4 x 2 x 2 voxels become sixteen of 2 x 1 x 1: channel by channel the eight
+    # voxels of a place, z running fastest
+    x = torch.arange(32.0).reshape(1, 2, 4, 2, 2)
+    folded = _unshuffled(x, 2)
+    assert folded.shape == (1, 16, 2, 1, 1)
+    assert folded[0, :, 0, 0, 0].tolist() == [*range(8), *range(16, 24)]
+    assert torch.equal(folded, pixelunshuffle(x, 3, 2))
+    assert torch.equal(pixelshuffle(folded[:, :8], 3, 2), x[:, :1])

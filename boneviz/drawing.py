@@ -218,7 +218,7 @@ class Drawing:
 
     def _positions(self, index: NDArray[np.int64]) -> Positions:
         """Return the positions, ascending, of (n, 3) indices in C order."""
-        return np.ravel_multi_index(tuple(index.T), self.grid.shape).astype(np.int64)
+        return np.asarray(np.ravel_multi_index(tuple(index.T), self.grid.shape), dtype=np.int64)
 
 
 def _points(centres_mm: ArrayLike) -> NDArray[np.float64]:

@@ -10,24 +10,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from boneviz.blend import TOP, blended_levels, blended_reader, blended_values, levels_of
 from boneviz.case import Case, Prediction, Reader
-from boneviz.errors import GridError, InputError
+from boneviz.errors import InputError
 from boneviz.metrics import Voxels, dice, iou, share
 from boneviz.outlines import outlines_of
 from boneviz.scorerow import Status, status_of
-from boneviz.volume import Volume
 
-__all__ = ["Curve", "Cuts", "Dial", "OperatingPoint", "blend", "cuts_of", "dial_of"]
+__all__ = ["Curve", "Cuts", "Dial", "OperatingPoint", "cuts_of", "dial_of"]
 
-TOP = 255
-# as `boneviz.nifti` reads what it has stored
-STORED = np.arange(TOP + 1, dtype=np.float32) * np.float32(1 / TOP)
-OFF_STEP = 1e-3  # of a step: float32 is exact to 2e-5 of one
 MOST_EXPERTS = 8  # bits of a pattern
 
 
@@ -240,7 +236,7 @@ class Dial:
     voxel_ml: float
 
     def at(self, t: float) -> Cuts:
-        """Return what the blend of both models counts at every threshold; see `blend`.
+        """Return what the blend of both models counts at every threshold; see `boneviz.blend`.
 
         Parameters
         ----------
@@ -251,11 +247,11 @@ class Dial:
         InputError
             `t` is out of range.
         """
-        level = _blended_levels(t)[self.first_level, self.second_level]
+        level = blended_levels(t)[self.first_level, self.second_level]
         return Cuts(
-            _blended_reader(self.first, self.second, t),
+            blended_reader(self.first, self.second, t),
             self.experts,
-            _blended_values(self.first_value, self.second_value, t),
+            blended_values(self.first_value, self.second_value, t),
             _at_least(self.pattern, level, self.count, n_experts=len(self.experts)),
             self.voxel_ml,
         )
@@ -308,52 +304,6 @@ def dial_of(case: Case, first: Prediction, second: Prediction) -> Dial:
     )
 
 
-def blend(first: Prediction, second: Prediction, t: float) -> Prediction:
-    r"""Return the prediction between two models, ``(1 - t) p_first + t p_second``.
-
-    The blend is taken between the stored levels 0 to 255 and rounded to the nearest level, a half
-    to the even one, as `boneviz.nifti` stores a probability. So it is a map like any other:
-    written, read and scored it says what the dial says. At 0 and at 1 it is either model to the
-    last digit, in between no voxel leaves the span of the two, and what both call 0 stays 0. A
-    blend of logits, the other custom, has no value where a stored level is 0 or 255, which is
-    nearly everywhere, and would rest on an arbitrary cut there.
-
-    Parameters
-    ----------
-    first, second : of one case on one grid, in the 255 steps in which predictions are stored
-    t : 0 to 1
-
-    Returns
-    -------
-    Prediction
-        Held out only where both are, a demonstration where either is. `fold` is that of the
-        first.
-
-    Raises
-    ------
-    InputError
-        `t` is out of range, two cases, or probabilities between the steps.
-    GridError
-        Two grids.
-    """
-    _require_one_case(first, second)
-    maps = first.probability.array, second.probability.array
-    some = (maps[0] > 0) | (maps[1] > 0)
-    first_level, first_value = _levels(first, maps[0][some])
-    second_level, second_value = _levels(second, maps[1][some])
-    array = np.zeros(some.shape, dtype=np.float32)
-    value = _blended_values(first_value, second_value, t)
-    array[some] = value[_blended_levels(t)[first_level, second_level]]
-    return replace(
-        first,
-        reader=_blended_reader(first, second, t),
-        probability=Volume(array, first.probability.grid, "probability"),
-        checkpoint_id=f"{first.checkpoint_id}+{second.checkpoint_id}",
-        trained_on=first.trained_on | second.trained_on,
-        demonstration=first.demonstration or second.demonstration,
-    )
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Scan:
     """All voxels in which an expert or a model says anything, and one row for all the others.
@@ -388,39 +338,12 @@ def _scan(case: Case, predictions: Sequence[Prediction]) -> _Scan:
         probability = prediction.probability.array[tuple(voxels.index.T)]
         level = np.zeros(n + 1, dtype=np.uint8)
         rows = np.searchsorted(everywhere.position, voxels.position)
-        level[rows], value = _levels(prediction, probability)
+        level[rows], value = levels_of(prediction, probability)
         levels.append(level)
         values.append(value)
     count = np.ones(n + 1, dtype=np.int64)
     count[-1] = math.prod(everywhere.shape) - n
     return _Scan(experts, pattern, count, tuple(levels), tuple(values))
-
-
-def _levels(
-    prediction: Prediction, probability: NDArray[np.floating]
-) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Return the level of each probability, and the (256,) probabilities that these stand for.
-
-    Raises
-    ------
-    InputError
-        A probability lies between the levels, or a level stands for two probabilities.
-    """
-    steps = probability * np.float32(TOP)
-    level = np.rint(steps).astype(np.uint8)
-    value = STORED.copy()
-    value[level.reshape(-1)] = probability.reshape(-1)
-    if probability.dtype != np.float32 or (
-        value[0] != 0
-        or np.abs(steps - level).max(initial=0) > OFF_STEP
-        or (value[level] != probability).any()
-    ):
-        raise InputError(
-            f"patient {prediction.patient_id}: probabilities of {prediction.reader.name} lie "
-            f"between the {TOP} steps in which they are stored, expected multiples of 1/{TOP} as "
-            "float32; call write_prediction() and read_prediction() first"
-        )
-    return level, value
 
 
 def _at_least(
@@ -435,43 +358,6 @@ def _at_least(
     at = np.bincount(pattern << 8 | level, weights=count, minlength=n << 8).astype(np.int64)
     above = np.cumsum(at.reshape(n, TOP + 1)[:, ::-1], axis=1)[:, ::-1]
     return np.concatenate([above, np.zeros((n, 1), dtype=np.int64)], axis=1)
-
-
-def _blended_levels(t: float) -> NDArray[np.uint8]:
-    """Return the level of every pair of levels, (256, 256)."""
-    if not 0 <= t <= 1:
-        raise InputError(f"dial at {t}: expected 0, the first model, to 1, the second")
-    level = np.arange(TOP + 1, dtype=np.float64)
-    return np.rint((1 - t) * level[:, None] + t * level).astype(np.uint8)
-
-
-def _blended_values(
-    first: NDArray[np.float32], second: NDArray[np.float32], t: float
-) -> NDArray[np.float32]:
-    """Return the probabilities that levels stand for; two maps may differ in the last digit."""
-    between = (1 - t) * first.astype(np.float64) + t * second.astype(np.float64)
-    return between.astype(np.float32)
-
-
-def _blended_reader(first: Prediction, second: Prediction, t: float) -> Reader:
-    if t in (0, 1):
-        return second.reader if t else first.reader
-    return Reader(f"{first.reader.name} to {second.reader.name} at {t:.3g}", "model")
-
-
-def _require_one_case(first: Prediction, second: Prediction) -> None:
-    cases = [f"{p.patient_id} {p.session}".strip() for p in (first, second)]
-    if cases[0] != cases[1]:
-        raise InputError(
-            f"a blend of patient {cases[0]} ({first.reader.name}) and patient {cases[1]} "
-            f"({second.reader.name}): expected two predictions of one case"
-        )
-    grids = first.probability.grid, second.probability.grid
-    if not grids[0].matches(grids[1]):
-        raise GridError(
-            f"patient {cases[0]}: {second.reader.name} is on {grids[1].describe()}, "
-            f"{first.reader.name} on {grids[0].describe()}; predict both on the CT's grid"
-        )
 
 
 def _read_only(values: ArrayLike) -> NDArray[np.float64]:

@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from boneviz.blend import blend
 from boneviz.case import Case, Prediction, Reader
 from boneviz.errors import BonevizError, GridError, InputError
-from boneviz.operating import Dial, OperatingPoint, blend, cuts_of, dial_of
+from boneviz.operating import Dial, OperatingPoint, cuts_of, dial_of
 from boneviz.score import score_case
 from boneviz.volume import Grid
 

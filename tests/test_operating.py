@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from boneviz.blend import blend
-from boneviz.case import Case, Prediction, Reader
+from boneviz.case import Case, CaseRef, Prediction, Reader
 from boneviz.errors import BonevizError, GridError, InputError
+from boneviz.nifti import read_prediction, write_prediction
 from boneviz.operating import Dial, OperatingPoint, cuts_of, dial_of
 from boneviz.score import score_case
 from boneviz.volume import Grid
@@ -240,6 +242,18 @@ def test_the_blend_by_hand() -> None:
     # voxels 0, 1 and 4 are drawn, of which A has two
     assert (at_half.sensitivity, at_half.precision) == (2 / 3, 2 / 3)
     assert at_half.false_positive_ml == pytest.approx(VOXEL_ML)
+
+
+@pytest.mark.parametrize("t", [0.0, 0.3, 0.5, 1.0])
+def test_a_blend_that_is_written_and_read_is_the_same(tmp_path: Path, t: float) -> None:
+    case, first, second = drawn_at(7)
+    blended = blend(first, second, t)
+    write_prediction(blended, tmp_path)
+    again = read_prediction(tmp_path, CaseRef("017", "", Path("ct.nii"), Path("pet.nii")))
+    np.testing.assert_array_equal(again.probability.array, blended.probability.array)
+    for threshold in (0.2, 0.4, 0.5, 0.8):
+        point = dial_of(case, first, second).at(t).at(threshold, "Expert A")
+        require_equal(point, case, again)
 
 
 def test_the_blend_is_held_out_where_both_are() -> None:

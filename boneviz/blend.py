@@ -1,8 +1,11 @@
-"""Probabilities as the levels in which they are stored, and the map between two models."""
+"""Probabilities as the levels in which they are stored, and the map between two models.
+
+What a step of the dial needs is here too, so that a panel and a map of one blend never differ.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +14,56 @@ from boneviz.case import Prediction, Reader
 from boneviz.errors import GridError, InputError
 from boneviz.volume import Volume
 
-__all__ = ["TOP", "blend", "blended_levels", "blended_reader", "blended_values", "levels_of"]
+__all__ = ["TOP", "Origin", "blend", "blended_levels", "blended_values", "levels_of"]
 
 #: the level of probability 1
 TOP = 255
 # as `boneviz.nifti` reads what it has stored
 STORED = np.arange(TOP + 1, dtype=np.float32) * np.float32(1 / TOP)
 OFF_STEP = 1e-3  # of a step: float32 is exact to 2e-5 of one
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Whose map it is, of which case, and whether it says anything about new patients.
+
+    Parameters
+    ----------
+    patient_id, session : the case
+    reader : the model, or the blend of two
+    held_out : whether no model in it had learned from this patient
+    demonstration : whether a model in it learned from phantoms only
+    """
+
+    patient_id: str
+    session: str
+    reader: Reader
+    held_out: bool
+    demonstration: bool
+
+    @classmethod
+    def of(cls, prediction: Prediction) -> Origin:
+        """Return the origin of one model's map."""
+        return cls(
+            prediction.patient_id,
+            prediction.session,
+            prediction.reader,
+            prediction.held_out,
+            prediction.demonstration,
+        )
+
+    @classmethod
+    def between(cls, first: Prediction, second: Prediction, t: float) -> Origin:
+        """Return the origin of a blend; at 0 and at 1 the model's own."""
+        if t in (0, 1):
+            return cls.of(second if t else first)
+        return cls(
+            first.patient_id,
+            first.session,
+            Reader(f"{first.reader.name} to {second.reader.name} at {t:.3g}", "model"),
+            first.held_out and second.held_out,
+            first.demonstration or second.demonstration,
+        )
 
 
 def blend(first: Prediction, second: Prediction, t: float) -> Prediction:
@@ -38,8 +84,8 @@ def blend(first: Prediction, second: Prediction, t: float) -> Prediction:
     Returns
     -------
     Prediction
-        Held out only where both are, a demonstration where either is. `fold` is that of the
-        first.
+        At 0 and at 1 the model's own. In between it is held out only where both are, a
+        demonstration where either is, and `fold` is that of the first.
 
     Raises
     ------
@@ -53,16 +99,20 @@ def blend(first: Prediction, second: Prediction, t: float) -> Prediction:
     some = (maps[0] > 0) | (maps[1] > 0)
     first_level, first_value = levels_of(first, maps[0][some])
     second_level, second_value = levels_of(second, maps[1][some])
+    levels = blended_levels(t)
+    if t in (0, 1):
+        return second if t else first
+    origin = Origin.between(first, second, t)
     array = np.zeros(some.shape, dtype=np.float32)
     value = blended_values(first_value, second_value, t)
-    array[some] = value[blended_levels(t)[first_level, second_level]]
+    array[some] = value[levels[first_level, second_level]]
     return replace(
         first,
-        reader=blended_reader(first, second, t),
+        reader=origin.reader,
         probability=Volume(array, first.probability.grid, "probability"),
         checkpoint_id=f"{first.checkpoint_id}+{second.checkpoint_id}",
         trained_on=first.trained_on | second.trained_on,
-        demonstration=first.demonstration or second.demonstration,
+        demonstration=origin.demonstration,
     )
 
 
@@ -107,13 +157,6 @@ def blended_values(
     """Return the probabilities that levels stand for; two maps may differ in the last digit."""
     between = (1 - t) * first.astype(np.float64) + t * second.astype(np.float64)
     return between.astype(np.float32)
-
-
-def blended_reader(first: Prediction, second: Prediction, t: float) -> Reader:
-    """Return who reads at a place of the dial: at either end the model itself."""
-    if t in (0, 1):
-        return second.reader if t else first.reader
-    return Reader(f"{first.reader.name} to {second.reader.name} at {t:.3g}", "model")
 
 
 def _require_one_case(first: Prediction, second: Prediction) -> None:

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from boneviz.blend import TOP, blended_levels, blended_reader, blended_values, levels_of
+from boneviz.blend import TOP, Origin, blended_levels, blended_values, levels_of
 from boneviz.case import Case, Prediction, Reader
 from boneviz.errors import InputError
 from boneviz.metrics import Voxels, dice, iou, share
 from boneviz.outlines import outlines_of
 from boneviz.scorerow import Status, status_of
+from boneviz.version import __version__
 
 __all__ = ["Curve", "Cuts", "Dial", "OperatingPoint", "cuts_of", "dial_of"]
 
@@ -33,7 +34,10 @@ class OperatingPoint:
 
     Parameters
     ----------
+    patient_id, session : the case
     reference, candidate : names of an expert, and of a model or another expert
+    held_out, demonstration : of the model, as in `Scores`
+    version : of boneviz
     threshold : probability from which a voxel counts as the model's; NaN for an expert
     status : which of the two outlined anything
     dice, iou, sensitivity, precision : of voxels, 0 to 1, NaN where undefined
@@ -42,8 +46,13 @@ class OperatingPoint:
         reference, outlines. `Scores.fpv_ml` and `Scores.fnv_ml` count whole lesions instead
     """
 
+    patient_id: str
+    session: str
     reference: str
     candidate: str
+    held_out: bool
+    demonstration: bool
+    version: str
     threshold: float
     status: Status
     dice: float
@@ -85,7 +94,7 @@ class Cuts:
 
     Parameters
     ----------
-    reader : the model
+    origin : whose map it is, and whether it was held out
     experts : up to eight, none of them truth
     value : (256,) float32, the probability of each level
     at_least : (2^experts, 257) int64, voxels of each pattern of experts at this level or above;
@@ -93,7 +102,7 @@ class Cuts:
     voxel_ml : of the grid
     """
 
-    reader: Reader
+    origin: Origin
     experts: tuple[Reader, ...]
     value: NDArray[np.float32]
     at_least: NDArray[np.int64]
@@ -122,7 +131,6 @@ class Cuts:
         n = self.at_least[:, level]
         return self._point(
             reference,
-            self.reader.name,
             threshold=float(threshold),
             n_both=int(n[held].sum()),
             n_reference=int(self.at_least[held, 0].sum()),
@@ -141,7 +149,7 @@ class Cuts:
         n = self.at_least[:, 0]
         return self._point(
             reference,
-            candidate,
+            expert=candidate,
             threshold=math.nan,
             n_both=int(n[held & drawn].sum()),
             n_reference=int(n[held].sum()),
@@ -162,7 +170,7 @@ class Cuts:
         n_extra = self.at_least[~held, 1:].sum(axis=0)
         return Curve(
             reference,
-            self.reader.name,
+            self.origin.reader.name,
             threshold=_read_only([*self.value[1:].tolist(), math.inf]),
             sensitivity=_read_only([share(n, n_reference) for n in n_both.tolist()]),
             false_positive_ml=_read_only([n * self.voxel_ml for n in n_extra.tolist()]),
@@ -173,7 +181,7 @@ class Cuts:
         names = [each.name for each in self.experts]
         if expert not in names:
             raise InputError(
-                f"no expert {expert!r} to compare {self.reader.name} with; "
+                f"no expert {expert!r} to compare {self.origin.reader.name} with; "
                 f"expected one of {', '.join(names)}"
             )
         return np.asarray(np.arange(len(self.at_least)) >> names.index(expert) & 1 == 1)
@@ -181,17 +189,23 @@ class Cuts:
     def _point(
         self,
         reference: str,
-        candidate: str,
         *,
+        expert: str = "",
         threshold: float,
         n_both: int,
         n_reference: int,
         n_candidate: int,
     ) -> OperatingPoint:
-        ml = self.voxel_ml
+        """Return the counts of the map, or of another expert, as numbers."""
+        ml, origin = self.voxel_ml, self.origin
         return OperatingPoint(
+            patient_id=origin.patient_id,
+            session=origin.session,
             reference=reference,
-            candidate=candidate,
+            candidate=expert or origin.reader.name,
+            held_out=bool(expert) or origin.held_out,
+            demonstration=not expert and origin.demonstration,
+            version=__version__,
             threshold=threshold,
             status=status_of(n_reference, n_candidate),
             dice=dice(n_both, n_reference, n_candidate),
@@ -249,7 +263,7 @@ class Dial:
         """
         level = blended_levels(t)[self.first_level, self.second_level]
         return Cuts(
-            blended_reader(self.first, self.second, t),
+            Origin.between(self.first, self.second, t),
             self.experts,
             blended_values(self.first_value, self.second_value, t),
             _at_least(self.pattern, level, self.count, n_experts=len(self.experts)),
@@ -274,7 +288,7 @@ def cuts_of(case: Case, prediction: Prediction) -> Cuts:
     """
     scan = _scan(case, (prediction,))
     return Cuts(
-        prediction.reader,
+        Origin.of(prediction),
         scan.experts,
         scan.values[0],
         _at_least(scan.pattern, scan.levels[0], scan.count, n_experts=len(scan.experts)),

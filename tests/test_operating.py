@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from boneviz.blend import blend
+from boneviz.blend import Origin, blend
 from boneviz.case import Case, CaseRef, Prediction, Reader
 from boneviz.errors import BonevizError, GridError, InputError
 from boneviz.nifti import read_prediction, write_prediction
@@ -24,6 +24,11 @@ from boneviz.score import score_case
 from boneviz.volume import Grid
 
 SAME = (
+    "patient_id",
+    "session",
+    "held_out",
+    "demonstration",
+    "version",
     "status",
     "dice",
     "iou",
@@ -198,7 +203,7 @@ def test_a_cut_equals_the_scored_mask(seed: int, threshold: float) -> None:
 def test_the_dial_equals_the_scored_blend(seed: int, threshold: float, t: float) -> None:
     case, first, second = drawn_at(seed)
     cuts, blended = dial_of(case, first, second).at(t), blend(first, second, t)
-    assert cuts.reader == blended.reader
+    assert cuts.origin == Origin.of(blended)
     for expert in ("Expert A", "Expert B"):
         require_equal(cuts.at(threshold, expert), case, blended)
 
@@ -209,11 +214,9 @@ def test_the_ends_of_the_dial_are_the_models(seed: int) -> None:
     case, first, second = drawn_at(seed)
     dial = dial_of(case, first, second)
     for t, model in ((0, first), (1, second)):
-        assert dial.at(t).reader == model.reader
+        assert dial.at(t).origin == Origin.of(model)
         np.testing.assert_array_equal(dial.at(t).at_least, cuts_of(case, model).at_least)
-        np.testing.assert_array_equal(
-            blend(first, second, t).probability.array, model.probability.array
-        )
+        assert blend(first, second, t) is model
 
 
 @settings(max_examples=20)
@@ -256,6 +259,9 @@ def test_a_blend_that_is_written_and_read_is_the_same(tmp_path: Path, t: float) 
         require_equal(point, case, again)
 
 
+TS = (0, 0.5, 1)
+
+
 def test_the_blend_is_held_out_where_both_are() -> None:
     first = row_of(MODEL_A, 255, 0)
     second = replace(row_of(MODEL_B, 0, 255), trained_on=frozenset({"017"}), demonstration=True)
@@ -265,6 +271,12 @@ def test_the_blend_is_held_out_where_both_are() -> None:
     assert blended.demonstration
     assert blended.trained_on == {"001", "002", "017"}
     assert blended.reader.kind == "model"
+    # what a panel shows of it says so as well, and of either end what is true there
+    dial = dial_of(case_of({EXPERT_A: mask_of([(0, 0, 0)], (2, 1, 1))}), first, second)
+    told = [(p.held_out, p.demonstration) for p in (dial.at(t).at(0.5, "Expert A") for t in TS)]
+    assert told == [(True, False), (False, True), (False, True)]
+    expert = dial.at(0.5).expert("Expert A", "Expert A")
+    assert (expert.held_out, expert.demonstration) == (True, False)
 
 
 def test_eight_experts() -> None:

@@ -67,15 +67,15 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Closeness:
-    """Which of two experts a drawing is closer to; empty where neither is, or nobody can say.
+    """Which of two experts a drawing that is not empty is closer to.
+
+    Each is an expert's name, empty where neither is closer or a number is undefined for either.
 
     Parameters
     ----------
     by_dice : the expert with the higher Dice
     by_volume : the expert whose volume, in mL, is nearer to what was drawn
     by_boundary : the expert with the smaller average distance between outlines (ASSD)
-
-    Each is an expert's name. A number that is undefined for either expert decides nothing.
     """
 
     by_dice: str
@@ -84,9 +84,9 @@ class Closeness:
 
     @property
     def overall(self) -> str:
-        """The expert whom all that decide agree on; empty where they do not."""
-        found = {each for each in (self.by_dice, self.by_volume, self.by_boundary) if each}
-        return found.pop() if len(found) == 1 else ""
+        """The expert of the higher Dice, where volume and boundary do not say otherwise."""
+        agree = {self.by_volume, self.by_boundary} <= {self.by_dice, ""}
+        return self.by_dice if agree else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Result:
     hd95_mm, lesion_hd95_mm : as in `Scores`, the expert as reference, NaN where undefined
     expert_ml, learner_ml, expert_lesions, learner_lesions : what either outlined
     closer_by_dice, closer_by_volume, closer_by_boundary, closer : whether the drawing is closer
-        to this expert than to the other, as in `Closeness`; never where there are not two
+        to this expert than to the other, as in `Closeness`; never where there is none
     version : of boneviz
     """
 
@@ -139,7 +139,7 @@ class Reveal:
     ----------
     case : with the experts' masks and the learner's drawing
     comparisons : Reader 1 first
-    closeness : to one of the two experts; None where there are not two
+    closeness : to one of the two experts; None where there are not two, or nothing was drawn
     """
 
     case: Case
@@ -206,12 +206,15 @@ class Reveal:
         ]
         if not said:
             return "Your drawing is as close to one reader as to the other."
-        return f"Your drawing lies between the readers: {', '.join(said)}."
+        return f"Your drawing follows neither reader throughout: {', '.join(said)}."
 
 
 def closeness_of(scores: Sequence[Scores]) -> Closeness | None:
-    """Say which of two experts, the references, one drawing is closer to; None of not two."""
-    if len(scores) != 2:
+    """Say which of two experts, the references, one drawing is closer to.
+
+    None where there are not two, and where nothing was drawn: little is not a style.
+    """
+    if len(scores) != 2 or not scores[0].candidate_ml:
         return None
     first, second = scores
     names = first.reference.name, second.reference.name

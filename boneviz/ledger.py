@@ -188,6 +188,9 @@ class Ledger:
     def append(self, payload: Mapping[str, Any], *, utc: datetime) -> Ledger:
         """Write one more row, safe from a power cut once this returns, and return the ledger.
 
+        That somebody else has written meanwhile is noticed and refused. Two who write in the very
+        same moment are not kept apart; the next to open the file finds the chain broken.
+
         Parameters
         ----------
         payload : what JSON holds: texts, finite numbers, None, lists and mappings by text

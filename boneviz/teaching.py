@@ -175,11 +175,14 @@ def commit(session: Session, case: Case, drawing: Drawing) -> Session:
 def shown(session: Session, case: Case) -> Case:
     """Return the case as the learner may see it: without any mask until it is committed.
 
-    Afterwards it has the experts' masks and the learner's drawing.
+    Notes that name a reader are left out with the masks, as they tell how large these are.
+    Afterwards the case has its notes, the experts' masks and the learner's drawing.
     """
     drawing = session.committed_drawing(case.case_id)
     if drawing is None:
-        return replace(case, masks={})
+        names = [reader.name for reader in case.masks]
+        notes = [note for note in case.notes if not any(name in note for name in names)]
+        return replace(case, masks={}, notes=tuple(notes))
     masks = {expert: case.masks[expert] for expert in _experts_of(session, case)}
     return replace(case, masks={**masks, session.reader: drawing.mask})
 

@@ -131,8 +131,6 @@ def test_the_scores_are_those_of_score_case() -> None:
         pytest.param((1, 4), "Expert B", "Expert B", "Expert A", "", id="between"),
         # nowhere near: Dice 0 with both says nothing
         pytest.param((5,), "", "Expert B", "Expert A", "", id="elsewhere"),
-        # nothing drawn: Dice 0 with both, no boundary; B has less
-        pytest.param((), "", "Expert B", "", "Expert B", id="nothing"),
     ],
 )
 def test_closeness_by_hand(
@@ -154,22 +152,46 @@ def test_words() -> None:
         "Reader 2: Dice 0.91. You drew 0.15 mL where Reader 2 has 0.18 mL; missed 1 lesion of 3, "
         "extra 0 lesions of 2; outlines lie " in words
     )
-    assert "by volume closer to Reader 1 (the specific style), by boundary" in revealed(5).words
-    nothing = revealed().words
-    assert "You drew nothing; Reader 2 outlined 3 lesions, 0.18 mL." in nothing
+    assert revealed(5).words.startswith(
+        "Your drawing follows neither reader throughout: by volume closer to Reader 1 (the "
+        "specific style), by boundary closer to Reader 2 (the sensitive style). Reader 1: Dice 0.00"
+    )
+
+
+def test_drawing_nothing_is_no_style() -> None:
+    nothing = revealed()
+    assert nothing.closeness is None
+    assert nothing.words == (
+        "You drew nothing; Reader 1 outlined 1 lesion, 0.03 mL. "
+        "You drew nothing; Reader 2 outlined 3 lesions, 0.18 mL."
+    )
+
+
+def test_notes_do_not_give_the_masks_away() -> None:
+    notes = ("CT resampled linearly to 2 x 2 x 2 mm", "mask of Expert A resampled: 0.18 mL before")
+    case = replace(CASE, notes=notes)
+    assert shown(SESSION, case).notes == notes[:1]
+    assert shown(commit(SESSION, case, drawing_at([1])), case).notes == notes
 
 
 def test_words_where_an_expert_outlined_nothing() -> None:
     case = case_of({EXPERT_A: mask_at(A), EXPERT_B: mask_at(())})
     words = reveal(commit(SESSION, case, drawing_at([4])), case).words
     assert "Reader 1 outlined nothing; you drew 1 lesion, 0.03 mL." in words
+    # Dice is undefined with one of them, so that volume alone does not make a style; 1 voxel off B
+    assert "neither reader throughout: by volume closer to Reader 1 (the specific style)." in words
     both = case_of({EXPERT_A: mask_at(()), EXPERT_B: mask_at(())})
     seen = reveal(commit(SESSION, both, drawing_at([])), both)
     assert seen.words == (
-        "Your drawing is as close to one reader as to the other. "
         "Reader 1 outlined nothing, and neither did you. "
         "Reader 2 outlined nothing, and neither did you."
     )
+
+
+def test_words_where_neither_is_closer() -> None:
+    case = case_of({EXPERT_A: mask_at(A), EXPERT_B: mask_at(A)})
+    words = reveal(commit(SESSION, case, drawing_at([1])), case).words
+    assert words.startswith("Your drawing is as close to one reader as to the other. Reader 1: ")
 
 
 @pytest.mark.parametrize("n_experts", [1, 3])

@@ -50,16 +50,16 @@ class Comparison:
         if scores.status == "false_alarm":
             return (
                 f"{who} outlined nothing; you drew {_count(scores.candidate_lesions)}, "
-                f"{scores.candidate_ml:.2g} mL."
+                f"{_ml(scores.candidate_ml)}."
             )
         if scores.status == "missed":
             return (
                 f"You drew nothing; {who} outlined {_count(scores.reference_lesions)}, "
-                f"{scores.reference_ml:.2g} mL."
+                f"{_ml(scores.reference_ml)}."
             )
         return (
-            f"{who}: Dice {scores.dice:.2f}. You drew {scores.candidate_ml:.2g} mL where {who} "
-            f"has {scores.reference_ml:.2g} mL; missed {_count(scores.missed_lesions)} of "
+            f"{who}: Dice {scores.dice:.2f}. You drew {_ml(scores.candidate_ml)} where {who} "
+            f"has {_ml(scores.reference_ml)}; missed {_count(scores.missed_lesions)} of "
             f"{scores.reference_lesions}, extra {_count(scores.extra_lesions)} of "
             f"{scores.candidate_lesions}; outlines lie {scores.assd_mm:.1f} mm apart on average."
         )
@@ -234,3 +234,8 @@ def _nearer(names: tuple[str, str], first: float, second: float) -> str:
 
 def _count(n: int) -> str:
     return f"{n} lesion" if n == 1 else f"{n} lesions"
+
+
+def _ml(volume_ml: float) -> str:
+    digits = 2 if volume_ml < 1 else 1 if volume_ml < 10 else 0
+    return f"{volume_ml:.{digits}f} mL"

@@ -207,9 +207,10 @@ class Drawing:
         upper = np.minimum(np.maximum(np.floor(centre + reach), nearest), last).astype(np.int64)
         x, y, z = (np.arange(a, b + 1) - c for a, b, c in zip(lower, upper, centre, strict=True))
         away = (x[:, None, None], y[:, None], z)  # in voxels
-        squared = sum(
-            (axes_mm[:, a] @ axes_mm[:, b]) * away[a] * away[b] for a in range(3) for b in range(3)
-        )
+        squared = np.zeros((x.size, y.size, z.size))
+        for a, b in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)):
+            if product := (1 if a == b else 2) * float(axes_mm[:, a] @ axes_mm[:, b]):
+                squared += product * away[a] * away[b]
         # a voxel as far away as the ball reaches stays in it, whatever rounding says
         near = np.asarray(squared <= (radius_mm * (1 + 1e-9) + 1e-9) ** 2)
         if ((lower <= nearest) & (nearest <= upper)).all():

@@ -158,6 +158,17 @@ def test_words() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("side_mm", "says"), [(10, "1.0 mL"), (20, "8.0 mL"), (50, "125 mL"), (5, "0.12 mL")]
+)
+def test_volumes_are_told_as_people_do(side_mm: float, says: str) -> None:
+    # one voxel of so many mm a side
+    grid = Grid.straight((2, 2, 2), (side_mm,) * 3)
+    case = case_of(dict.fromkeys((EXPERT_A, EXPERT_B), mask_of([(0, 0, 0)], (2, 2, 2))), grid=grid)
+    words = reveal(commit(SESSION, case, Drawing.blank(grid)), case).words
+    assert words.startswith(f"You drew nothing; Reader 1 outlined 1 lesion, {says}.")
+
+
 def test_drawing_nothing_is_no_style() -> None:
     nothing = revealed()
     assert nothing.closeness is None

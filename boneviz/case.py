@@ -14,7 +14,7 @@ from boneviz.volume import Volume
 
 __all__ = ["Case", "CaseRef", "Intent", "Prediction", "Reader", "ReaderKind", "experts_first"]
 
-ReaderKind = Literal["expert", "model"]
+ReaderKind = Literal["expert", "model", "learner"]
 Intent = Literal["high-sensitivity", "high-specificity", "none"]
 
 
@@ -25,7 +25,7 @@ class Reader:
     Parameters
     ----------
     name : shown everywhere, unique within a cohort
-    kind : ``expert`` or ``model``
+    kind : ``expert``, ``model``, or ``learner``: a person whose drawing nobody is measured by
     intent : ``high-sensitivity`` (nothing missed), ``high-specificity`` (only what is
         certain) or ``none``
     learned_from : for a model, the name of the expert whose outlines it was trained on
@@ -46,7 +46,10 @@ class Reader:
                 "characters"
             )
         if self.kind not in get_args(ReaderKind):
-            raise InputError(f"reader {self.name}: kind {self.kind!r}, expected expert or model")
+            raise InputError(
+                f"reader {self.name}: kind {self.kind!r}, "
+                f"expected one of {', '.join(get_args(ReaderKind))}"
+            )
         if self.intent not in get_args(Intent):
             raise InputError(
                 f"reader {self.name}: intent {self.intent!r}, "

@@ -65,6 +65,12 @@ class Cohort:
                 raise CohortError(
                     f"cohort {self.name!r}: control characters in its {what}; take them out"
                 )
+        for reader in self.readers:
+            if reader.kind == "learner":
+                raise CohortError(
+                    f"cohort {self.name}: reader {reader.name} is a learner, expected experts and "
+                    "models; a learner's drawings are kept in a folder of their own"
+                )
         for what, values in (
             ("reader name", [reader.name for reader in self.readers]),
             ("reader file stem", [reader.key for reader in self.readers]),

@@ -360,12 +360,13 @@ def cross_evaluate(
     LeakageError
         A model is scored on a patient it had learned from.
     InputError
-        No scores, an unknown metric, a pair scored twice in one session, or scores made with
-        different settings.
+        No scores, an unknown metric, a pair scored twice in one session, a learner's drawing, or
+        scores made with different settings.
     """
     rows = tuple(scores)
     if not rows:
         raise InputError("no scores to compare: score at least one case")
+    _require_no_learner(rows)
     _require_held_out(rows)
     _require_one_setting(rows)
     if metric not in rows[0].numbers():
@@ -440,6 +441,16 @@ def _require_held_out(rows: tuple[Scores, ...]) -> None:
         "so the score says nothing about new patients; "
         "score the prediction of the fold that held the patient out"
     )
+
+
+def _require_no_learner(rows: tuple[Scores, ...]) -> None:
+    for row in rows:
+        for reader in (row.reference, row.candidate):
+            if reader.kind == "learner":
+                raise InputError(
+                    f"patient {row.case_id}: {reader.name} is a learner, whose drawing is no "
+                    "reading of the study; learners are compared by boneviz.learnerfile.group_table"
+                )
 
 
 def _require_one_setting(rows: tuple[Scores, ...]) -> None:

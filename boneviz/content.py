@@ -15,7 +15,7 @@ from boneviz.harmonise import resample
 from boneviz.metrics import Voxels
 from boneviz.volume import Grid, Volume
 
-__all__ = ["Content", "Uptake", "content_of", "sphere_weights", "uptake_at"]
+__all__ = ["Content", "Uptake", "content_of", "pet_in_box", "sphere_weights", "uptake_at"]
 
 PEAK_ML = 1.0
 PEAK_RADIUS_MM = (3000 * PEAK_ML / (4 * math.pi)) ** (1 / 3)  # 6.2 mm
@@ -95,7 +95,7 @@ def uptake_at(case: Case, voxels: Voxels) -> Uptake:
     for rows in _groups(tile):
         here = index[rows]
         lower, upper = here.min(axis=0) - reach, here.max(axis=0) + reach
-        box, seen = _pet_in_box(case.pet, case.ct.grid, lower, upper)
+        box, seen = pet_in_box(case.pet, case.ct.grid, lower, upper)
         at = tuple((here - lower).T)
         inside = seen[at]
         total = fftconvolve(np.where(seen, box, 0.0), weights, mode="same")[at]
@@ -138,10 +138,20 @@ def _groups(number: NDArray[np.intp]) -> list[NDArray[np.intp]]:
     return np.split(order, np.flatnonzero(np.diff(number[order])) + 1)
 
 
-def _pet_in_box(
+def pet_in_box(
     pet: Volume, grid: Grid, lower: NDArray[np.int64], upper: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return SUVbw in a box of `grid`, ends included, and which of it the PET sees."""
+    """Return SUVbw in a box of a grid, and which of it the PET sees.
+
+    Parameters
+    ----------
+    pet : on any grid, read as `harmonise` would put it onto `grid`
+    lower, upper : (3,) first and last index of the box, which may reach beyond the grid
+
+    Returns
+    -------
+    Two arrays of the box's shape: SUVbw, 0 where the PET sees nothing, and whether it does.
+    """
     shape = tuple((upper - lower + 1).tolist())
     if pet.grid.matches(grid):
         box, seen = np.zeros(shape), np.zeros(shape, dtype=bool)

@@ -4,7 +4,8 @@
     |-- InputError          a file, folder or option is not what it should be
     |   |-- ImageFileError  an image file is missing, truncated, 4D, or has no usable geometry
     |   |-- CohortError     a cohort folder or its cohort.toml is incomplete or contradicts itself
-    |   `-- CheckpointError a model file or its card is missing, damaged or of another kind
+    |   |-- CheckpointError a model file or its card is missing, damaged or of another kind
+    |   `-- LedgerError     a log of a session was changed, cut, or is not there
     |-- GridError           two arrays that must share one grid do not, or a grid is impossible
     |-- LeakageError        a patient would be tested by a model that learned from that patient
     `-- TrainingError       a fit cannot start or cannot go on (no lesion, NaN loss)
@@ -23,6 +24,7 @@ __all__ = [
     "ImageFileError",
     "InputError",
     "LeakageError",
+    "LedgerError",
     "TrainingError",
 ]
 
@@ -49,6 +51,10 @@ class CohortError(InputError):
 
 class CheckpointError(InputError):
     """A model file or its card is missing, damaged or of another kind."""
+
+
+class LedgerError(InputError):
+    """A log of a session was changed, cut, or is not there."""
 
 
 class GridError(BonevizError):

@@ -33,6 +33,7 @@ PAIRS = (
     ("#c77dff", "#f0d6ff"),
     ("#2fbf71", "#c4f5d9"),
 )
+LEARNER = "#d01050"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def styles_of(readers: Sequence[Reader]) -> tuple[ReaderStyle, ...]:
     """Give each reader a colour: experts by their order, each model its expert's hue, paler.
 
     Models without an expert among the readers take the hues that are left. From the ninth reader
-    on colours repeat.
+    on colours repeat. A learner has a colour of its own.
     """
     experts = [reader for reader in readers if reader.kind == "expert"]
     hue = {expert.name: place for place, expert in enumerate(experts)}
@@ -69,6 +70,9 @@ def styles_of(readers: Sequence[Reader]) -> tuple[ReaderStyle, ...]:
     for reader in readers:
         if reader.kind == "expert":
             styles.append(ReaderStyle(reader, PAIRS[hue[reader.name] % len(PAIRS)][0], False))
+            continue
+        if reader.kind == "learner":
+            styles.append(ReaderStyle(reader, LEARNER, False))
             continue
         place = hue.get(reader.learned_from or "")
         if place is None:

@@ -33,7 +33,7 @@ from boneviz.metrics import (
     share,
 )
 from boneviz.outlines import outlines_of
-from boneviz.scorerow import Scores, Status, SurfaceKind
+from boneviz.scorerow import Scores, SurfaceKind, status_of
 from boneviz.surface import Surface, SurfaceDistances, SurfacePair, find_surface, require_orthogonal
 from boneviz.version import __version__
 from boneviz.volume import Grid
@@ -240,7 +240,7 @@ def _score_pair(
         session=case.session,
         reference=reference.reader,
         candidate=candidate.reader,
-        status=_status(n_reference, n_candidate),
+        status=status_of(n_reference, n_candidate),
         held_out=reference.held_out and candidate.held_out,
         demonstration=reference.demonstration or candidate.demonstration,
         threshold=settings.threshold,
@@ -309,11 +309,3 @@ def _distances(
         grid, reference.drawn, candidate.drawn, shared, part=pair.part, tolerance_mm=tolerance_mm
     )
     return pair.whole(), matches
-
-
-def _status(n_reference: int, n_candidate: int) -> Status:
-    if n_reference and n_candidate:
-        return "both"
-    if n_reference:
-        return "missed"
-    return "false_alarm" if n_candidate else "both_empty"

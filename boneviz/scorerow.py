@@ -13,11 +13,20 @@ from boneviz.content import Content
 from boneviz.errors import InputError
 from boneviz.matching import LesionMatch, mean_over
 
-__all__ = ["Scores", "Status", "SurfaceKind"]
+__all__ = ["Scores", "Status", "SurfaceKind", "status_of"]
 
 Status = Literal["both", "missed", "false_alarm", "both_empty"]
 SurfaceKind = Literal["grid", "mesh"]
 CONTENT = tuple(field.name for field in fields(Content))
+
+
+def status_of(n_reference: int, n_candidate: int) -> Status:
+    """Return which of two outlines of so many voxels holds anything."""
+    if n_reference and n_candidate:
+        return "both"
+    if n_reference:
+        return "missed"
+    return "false_alarm" if n_candidate else "both_empty"
 
 
 @dataclass(frozen=True, slots=True)

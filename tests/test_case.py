@@ -25,9 +25,13 @@ from boneviz.volume import Grid, Volume
     [
         ({"name": " \n"}, "expected a text, not blank"),
         ({"name": 3}, "named 3: expected a text"),
-        ({"name": "Dr B", "kind": "human"}, "reader Dr B: kind 'human', expected expert or model"),
+        ({"name": "Dr B", "kind": "human"}, "reader Dr B: kind 'human', expected one of expert"),
         ({"name": "Dr B", "intent": "keen"}, "Dr B: intent 'keen'.*high-sensitivity, high-spec"),
         ({"name": "Dr B", "learned_from": "Dr A"}, "Dr B: only a model learns from an expert"),
+        (
+            {"name": "Kim", "kind": "learner", "learned_from": "Dr A"},
+            "Kim: only a model learns from an expert",
+        ),
     ],
 )
 def test_impossible_readers_are_refused(arguments: dict[str, str], says: str) -> None:

@@ -154,6 +154,11 @@ def test_readers_of_one_name_are_refused(
         Cohort("Tiny", tmp_path, readers, ())
 
 
+def test_a_learner_is_no_reader_of_a_cohort(tmp_path: Path) -> None:
+    with pytest.raises(CohortError, match=r"reader Kim is a learner, .* a folder of their own"):
+        Cohort("Tiny", tmp_path, (Reader("Kim", "learner"),), ())
+
+
 def test_cases_of_one_name_are_refused(tmp_path: Path) -> None:
     # session S1 of patient P1 and patient P1_S1 would share the file P1_S1.nii.gz
     with pytest.raises(CohortError, match="case P1_S1 appears more than once"):

@@ -265,6 +265,12 @@ def test_leakage_is_found_from_prediction_to_matrix() -> None:
         pytest.param([], "dice", "no scores to compare", id="nothing"),
         pytest.param(FOUR, "dize", "did you mean dice", id="misspelt"),
         pytest.param(FOUR, "threshold", "metric 'threshold': expected one of", id="a setting"),
+        pytest.param(
+            [scores_of(EXPERT_A, Reader("Kim", "learner"))],
+            "dice",
+            "patient 017: Kim is a learner, .*group_table",
+            id="a learner",
+        ),
         pytest.param([FOUR[0]] * 2, "dice", "patient P0: .* scored twice", id="twice"),
         pytest.param(
             [FOUR[0], replace(FOUR[1], threshold=0.4)],

@@ -57,6 +57,15 @@ def test_the_simulation_confuses_what_such_eyes_confuse() -> None:
     assert simulate_colour_blindness(pure, "protanopia").tolist() == [[[109, 95, 0]]]
 
 
+@pytest.mark.parametrize("eyes", EYES)
+def test_a_learner_is_solid_and_apart_from_all_others(eyes: str | None) -> None:
+    *others, learner = styles_of((*DEMO, Reader("Kim", "learner")))
+    assert not learner.dashed
+    assert [style.colour for style in others] == [style.colour for style in styles_of(DEMO)]
+    for other in others:
+        assert distance(seen(learner.colour, eyes), seen(other.colour, eyes)) >= 15
+
+
 def test_experts_are_solid_and_models_dashed_whatever_their_order() -> None:
     styles = {style.reader: style for style in styles_of((MODEL_B, EXPERT_A, MODEL_A, EXPERT_B))}
     assert [styles[reader].dashed for reader in DEMO] == [False, False, True, True]

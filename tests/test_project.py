@@ -121,6 +121,7 @@ HEAVY = ("torch", "monai", "ipywidgets", "anywidget", "IPython", "plotly", "matp
         # saved predictions are read, scored and drawn without torch and without widgets
         ("boneviz.nifti, boneviz.harmonise, boneviz.score, boneviz.picture", ()),
         ("boneviz.compare, boneviz.inflation, boneviz.show.state", ()),
+        ("boneviz.operating, boneviz.learnerfile", ()),
         ("boneviz.report", ("plotly",)),
         ("boneviz.show.explorer", ("ipywidgets", "anywidget", "IPython", "plotly")),
     ],

@@ -60,7 +60,7 @@ NETWORKS = {
     "SegResNet, folded": NetConfig("segresnet"),
 }
 EXPERTS = ("Expert A", "Expert B")
-BUDGETS_S = (25, 50, 100, 200)
+BUDGETS_S = (25, 50, 100)
 RATES = (1e-4, 1e-3)
 PACE_STEPS = 6
 
@@ -85,8 +85,9 @@ class Task:
 
 TASKS = [
     *(Task(DEFAULT, expert, s) for s in BUDGETS_S for expert in EXPERTS),
-    *(Task(name, expert, 100) for name in NETWORKS if name != DEFAULT for expert in EXPERTS),
-    *(Task(DEFAULT, e, s, rate) for s in BUDGETS_S[2:] for rate in RATES for e in EXPERTS),
+    *(Task(DEFAULT, e, 100, rate) for rate in RATES for e in EXPERTS),
+    *(Task(name, expert, 50) for name in NETWORKS if name != DEFAULT for expert in EXPERTS),
+    *(Task(DEFAULT, e, 200, RATES[-1]) for e in EXPERTS),
 ]
 
 

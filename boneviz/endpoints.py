@@ -154,7 +154,8 @@ def seed_control(scores: Iterable[Scores], *, metric: str = PRIMARY) -> tuple[In
 
     Returns
     -------
-    One `Interaction` for every two models of one expert and one variant; none without any.
+    One `Interaction` for every two models that learned from one expert and the same input; none
+    without any.
 
     Raises
     ------
@@ -167,7 +168,7 @@ def seed_control(scores: Iterable[Scores], *, metric: str = PRIMARY) -> tuple[In
         raise InputError(f"experts found: {names}; the seed control takes two")
     found = []
     for first, second in itertools.combinations(evaluation.models, 2):
-        if first.learned_from == second.learned_from:
+        if (first.learned_from, first.modality) == (second.learned_from, second.modality):
             found.append(_as_if_of_two(evaluation, first.name, second.name))
     return tuple(found)
 

@@ -20,7 +20,7 @@ from boneviz.errors import InputError
 from boneviz.interaction import NOTHING, SignFlip, sign_flip
 from boneviz.scorerow import Scores
 
-__all__ = ["FusionGain", "fusion_gain", "fusion_gains", "fusion_words"]
+__all__ = ["FusionGain", "fusion_gain", "fusion_gains", "fusion_table", "fusion_words"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,7 +157,13 @@ def fusion_gain(
 ) -> pd.DataFrame:
     """Return what fusion gains over CT alone and PET alone, one row per expert and ablation.
 
-    Parameters and errors as `fusion_gains`.
+    Parameters and errors as `fusion_gains`, columns as `fusion_table`.
+    """
+    return fusion_table(fusion_gains(scores, metric=metric, n_resamples=n_resamples, seed=seed))
+
+
+def fusion_table(gains: Iterable[FusionGain]) -> pd.DataFrame:
+    """Return the table of what fusion gains.
 
     Returns
     -------
@@ -169,7 +175,6 @@ def fusion_gain(
     ``smallest_p`` that so many patients can give, and ``p_holm`` over the rows.
     """
     rows = []
-    gains = fusion_gains(scores, metric=metric, n_resamples=n_resamples, seed=seed)
     for gain in gains:
         difference = gain.differences
         (mean_low, mean_high), (low, high) = gain.interval("mean"), gain.interval("median")

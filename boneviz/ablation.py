@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from boneviz.case import Reader
 from boneviz.compare import PRIMARY, cross_evaluate, higher_is_better
@@ -72,17 +72,17 @@ class FusionGain:
         difference = self.differences
         return float((difference > 0).mean() + (difference == 0).mean() / 2)
 
-    def interval(self, statistic: str) -> tuple[float, float]:
+    def interval(self, statistic: Literal["mean", "median"]) -> tuple[float, float]:
         """Return the 95 % bootstrap interval over patients of the ``mean`` or ``median`` gain.
 
         NaN for fewer than two patients.
         """
-        value: NDArray[np.float64] = self.differences.to_numpy(dtype=np.float64)
+        value = self.differences.to_numpy(dtype=np.float64)
         if value.size < 2:
             return math.nan, math.nan
         rng = np.random.default_rng(self.seed)
         drawn = value[rng.integers(value.size, size=(self.n_resamples, value.size))]
-        over = {"mean": np.mean, "median": np.median}[statistic](drawn, axis=1)
+        over = np.median(drawn, axis=1) if statistic == "median" else drawn.mean(axis=1)
         low, high = np.quantile(over, (0.025, 0.975))
         return float(low), float(high)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 __all__ = ["Line", "Marker", "Panel", "Scale", "Series", "curve_plot", "patient_plot", "ticks"]
@@ -164,28 +164,29 @@ def _panel(panel: Panel, patients: Sequence[str], scale: Scale, top: float) -> l
         if len(places) > 1 and row >= 2 * LEAST_ROW:
             parts.append(_line(min(places), y, max(places), y, SOFT))
         for (series, value), x in zip(defined, places, strict=True):
-            says = f"{patient}, {series.name}: {value:.3f}"
+            says = f"{patient}, {panel.title}, {series.name}: {value:.3f}"
             parts.append(_marker(x, y, size, series, says))
     return parts
 
 
 def _legend(panels: Sequence[Panel]) -> tuple[str, float]:
-    """Return the legend of all series, each once, and the height that it takes."""
-    seen = {
-        (s.name, s.marker, s.colour): s
-        for panel in panels
-        for s in panel.series
-        if len(panels) > 1 or len(panel.series) > 1
-    }
+    """Return the legend of all series by name, each once, and the height that it takes.
+
+    A name that is drawn in several colours, as for two experts, is grey in the legend.
+    """
+    every = [s for panel in panels for s in panel.series]
     parts: list[str] = []
     x, y = EDGE + 6, 12.0
-    for series in seen.values():
-        taken = len(series.name) * LETTER + 40
+    for name in dict.fromkeys(series.name for series in every):
+        own = [series for series in every if series.name == name]
+        colour = own[0].colour if len({series.colour for series in own}) == 1 else SOFT
+        shown = replace(own[0], colour=colour, filled=any(series.filled for series in own))
+        taken = len(name) * LETTER + 40
         if x + taken > WIDTH and x > EDGE + 6:
             x, y = EDGE + 6, y + 18
-        parts += [_marker(x, y, 4.6, series, series.name), _text(x + 10, y + 4, series.name)]
+        parts += [_marker(x, y, 4.6, shown, name), _text(x + 10, y + 4, name)]
         x += taken
-    return "".join(parts), y + 10 if seen else 0.0
+    return "".join(parts), y + 10
 
 
 def curve_plot(

@@ -28,7 +28,7 @@ from boneviz.reportsetup import caveats, cohort_section, folds_section, settings
 from boneviz.reportstudy import METRICS, study_sections
 from boneviz.samples import DEMONSTRATION
 from boneviz.scorerow import Scores
-from boneviz.scoretable import row_of
+from boneviz.scoretable import CohortScores, row_of
 from boneviz.version import __version__
 
 __all__ = ["write_report"]
@@ -86,7 +86,7 @@ def write_report(
         A model is scored on a patient it had learned from.
     """
     given = None if scores is None else tuple(scores)
-    rows: list[Scores] = [] if given is None else [*given]
+    made: list[Scores] = []
     volumes_ml: dict[Reader, list[float]] = {}
     size_ml: dict[str, list[float]] = {}
     shown: list[str] = []
@@ -96,8 +96,7 @@ def write_report(
     for ref in tqdm(cohort.cases, desc="report", disable=not progress, leave=False):
         readings = read_readings(cohort, ref, predictions=predictions)
         own = readings.scores() if given is None else _of_case(given, ref.case_id)
-        if given is None:
-            rows += own
+        made += own
         outlined = readings.outlined()
         for reader, mask in outlined.masks.items():
             volumes_ml.setdefault(reader, []).append(mask.volume_ml)
@@ -119,6 +118,9 @@ def write_report(
             f"<div class=pictures>{pictures}</div></div>"
             f"{_regions(readings)}{_case_table(own)}</div>"
         )
+    # what could not be scored is told beneath the matrix
+    failures = scores.failures if isinstance(scores, CohortScores) else ()
+    rows = CohortScores(tuple(made), failures)
     size = {patient: sum(ml) / len(ml) for patient, ml in size_ml.items()}
     sections = [
         Section(
@@ -127,7 +129,7 @@ def write_report(
             cohort_section(experts_first([*cohort.readers, *volumes_ml]), volumes_ml),
         ),
         Section("folds", "Folds", folds_section(cohort, size)),
-        *(study_sections(rows) if rows else ()),
+        *(study_sections(rows) if made else ()),
         Section("patients", "Patients", _legend(styles, unpictured) + "".join(shown)),
         *settings_sections(cohort, rows, today=date.today().isoformat()),
         Section("caveats", "What this can and cannot show", _list(caveats(cohort, rows))),
@@ -190,7 +192,7 @@ def _regions(readings: Readings) -> str:
     }
     n_left = len(differing) - len(shown)
     left = f"; not listed: {n_left} smaller" if n_left else ""
-    return table_of(regions_table(shown), names, digits=1) + small(
+    return table_of(regions_table(shown), names, digits=1, texts=("tissue",)) + small(
         f"Where {first} and {second} differ{left}."
     )
 

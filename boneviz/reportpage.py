@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-__all__ = ["Section", "page_of", "small", "table_of", "text_of"]
+__all__ = ["Section", "p_text", "page_of", "small", "table_of", "text_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +63,35 @@ def text_of(value: object, *, digits: int = 2) -> str:
     return html.escape(str(value))
 
 
-def table_of(table: pd.DataFrame, names: Mapping[str, str], *, digits: int = 2) -> str:
-    """Return columns of a table as HTML; `names` are its columns and what they are called."""
-    head = "".join(f"<th scope=col>{html.escape(name)}</th>" for name in names.values())
+def p_text(p: float) -> str:
+    """Return a p value as a text that never reads 0."""
+    return "\N{EN DASH}" if math.isnan(p) else f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
+
+
+def table_of(
+    table: pd.DataFrame,
+    names: Mapping[str, str],
+    *,
+    digits: int = 2,
+    texts: Collection[str] = (),
+) -> str:
+    """Return columns of a table as HTML.
+
+    Parameters
+    ----------
+    names : columns, and what they are called
+    digits : of numbers, behind the point
+    texts : columns beyond the second that are set to the left, as the first two are
+    """
+    left = {column: " class=t" if column in texts else "" for column in names}
+    head = "".join(
+        f"<th scope=col{left[column]}>{html.escape(name)}</th>" for column, name in names.items()
+    )
     lines = [
         "<tr>"
-        + "".join(f"<td>{text_of(row[column], digits=digits)}</td>" for column in names)
+        + "".join(
+            f"<td{left[column]}>{text_of(row[column], digits=digits)}</td>" for column in names
+        )
         + "</tr>"
         for row in table.to_dict("records")
     ]
@@ -87,7 +110,8 @@ nav ol{columns:3;margin:14px 0;padding:10px 10px 10px 34px;background:#f4f6f8;fo
 table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums;width:100%}
 th,td{padding:5px 8px;border-bottom:1px solid var(--line);text-align:right;vertical-align:top}
 th:first-child,td:first-child,:is(th,td):nth-child(2):not(.matrix *){text-align:left}
-.texts :is(th,td){text-align:left}.texts{overflow-wrap:anywhere}
+:is(th,td).t,.texts :is(th,td){text-align:left}td.n{white-space:nowrap}
+.texts{overflow-wrap:anywhere}
 .matrix td span{display:block;color:var(--soft);font-size:12px}
 .matrix td.own{outline:2px solid var(--own);outline-offset:-2px}.matrix td.empty{background:#f4f6f8}
 .matrix .block th{text-align:left;font-weight:600;background:#f4f6f8}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 import pandas as pd
@@ -18,7 +18,7 @@ from boneviz.learninglog import read_logs
 from boneviz.modelcards import read_cards
 from boneviz.plots import Line, curve_plot
 from boneviz.reportpage import Section, small, table_of
-from boneviz.scorerow import Scores
+from boneviz.scoretable import CohortScores
 from boneviz.version import __version__
 
 __all__ = ["caveats", "cohort_section", "folds_section", "settings_sections"]
@@ -63,9 +63,9 @@ def cohort_section(readers: Sequence[Reader], volumes_ml: Mapping[Reader, Sequen
         "low": "from",
         "high": "to",
     }
-    return table_of(pd.DataFrame(rows, columns=list(names)), names, digits=1) + small(
-        "Volumes are of outlines that are not empty."
-    )
+    return table_of(
+        pd.DataFrame(rows, columns=list(names)), names, digits=1, texts=("intent", "learned_from")
+    ) + small("Volumes are of outlines that are not empty.")
 
 
 def folds_section(cohort: Cohort, size_ml: Mapping[str, float]) -> str:
@@ -120,7 +120,7 @@ def folds_section(cohort: Cohort, size_ml: Mapping[str, float]) -> str:
     return f'<div class="texts-second">{table}</div>{small(note)}'
 
 
-def settings_sections(cohort: Cohort, scores: Sequence[Scores], *, today: str) -> list[Section]:
+def settings_sections(cohort: Cohort, scores: CohortScores, *, today: str) -> list[Section]:
     """Return settings and versions, and how the fits went where their logs are there."""
     rows = [*_score_settings(scores), *_versions(), ("Report of", today)]
     table = pd.DataFrame(rows, columns=["what", "value"])
@@ -134,7 +134,7 @@ def settings_sections(cohort: Cohort, scores: Sequence[Scores], *, today: str) -
     return sections
 
 
-def _score_settings(scores: Sequence[Scores]) -> list[tuple[str, str]]:
+def _score_settings(scores: CohortScores) -> list[tuple[str, str]]:
     if not scores:
         return []
     first = scores[0]
@@ -187,7 +187,7 @@ def _cards(cards: pd.DataFrame) -> str:
     whole = cards[cards["error"] == ""]
     same = [name for name in names if name not in ("fold", "trained_on")]
     merged = whole.groupby(same, sort=False, as_index=False).agg(
-        {"fold": lambda each: ", ".join(each), "trained_on": lambda each: _from_to(list(each))}
+        {"fold": ", ".join, "trained_on": _from_to}
     )
     table = f"<div class=texts>{table_of(merged, names)}</div>" if not merged.empty else ""
     broken = cards[cards["error"] != ""]
@@ -199,7 +199,7 @@ def _cards(cards: pd.DataFrame) -> str:
     )
 
 
-def _from_to(numbers: list[str]) -> str:
+def _from_to(numbers: Iterable[str]) -> str:
     ordered = sorted(set(numbers), key=int)
     return ordered[0] if len(ordered) == 1 else f"{ordered[0]} to {ordered[-1]}"
 
@@ -258,7 +258,7 @@ def _line(name: str, log: pd.DataFrame, column: str, *, marked: bool = False) ->
     )
 
 
-def caveats(cohort: Cohort, scores: Sequence[Scores]) -> list[str]:
+def caveats(cohort: Cohort, scores: CohortScores) -> list[str]:
     """Return what this report cannot show, in plain words, the weightiest first."""
     told = []
     if cohort.synthetic:
@@ -291,7 +291,7 @@ def caveats(cohort: Cohort, scores: Sequence[Scores]) -> list[str]:
     return told
 
 
-def _about_n(scores: Sequence[Scores]) -> str:
+def _about_n(scores: CohortScores) -> str:
     n = len({row.patient_id for row in scores})
     try:
         n = cross_evaluate(scores).interaction().test.n_nonzero

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from boneviz.ablation import FusionGain, fusion_gains, fusion_table, fusion_words
 from boneviz.case import Reader
 from boneviz.compare import CrossEvaluation, cross_evaluate
-from boneviz.endpoints import endpoints, lean, seed_control, volume_bias
+from boneviz.endpoints import control_words, endpoints, lean, seed_control, volume_bias
 from boneviz.errors import InputError
 from boneviz.palette import styles_of
 from boneviz.plots import Marker, Panel, Series, patient_plot
-from boneviz.reportpage import Section, small, table_of
-from boneviz.scorerow import Scores
+from boneviz.reportpage import Section, p_text, small, table_of
+from boneviz.scoretable import CohortScores
 
 __all__ = ["METRICS", "study_sections"]
 
@@ -29,7 +29,7 @@ LABELS = {**METRICS, "volume_matched_dice": "Volume-matched Dice", "lesion_f1": 
 MARKERS: tuple[Marker, ...] = ("circle", "diamond", "triangle", "square")
 
 
-def study_sections(scores: Sequence[Scores]) -> list[Section]:
+def study_sections(scores: CohortScores) -> list[Section]:
     """Return the sections on a cohort's scores, of which there is at least one."""
     dice = cross_evaluate(scores)
     sections = [
@@ -44,31 +44,37 @@ def study_sections(scores: Sequence[Scores]) -> list[Section]:
     return sections
 
 
-def _matrices(scores: Sequence[Scores]) -> str:
+def _matrices(scores: CohortScores) -> str:
     parts = []
+    variants = False
     for metric, label in METRICS.items():
         if metric not in scores[0].numbers():  # of other tolerances
             continue
         evaluation = cross_evaluate(scores, metric=metric)
-        parts.append(f"<h3>{html.escape(label)}</h3>{_matrix(evaluation)}")
-        if metric in ("dice", "surface_dice_2mm"):
+        worded = metric in ("dice", "surface_dice_2mm")
+        variants = variants or bool(evaluation.variants)
+        matrix = _matrix(evaluation, variants=worded)
+        parts.append(f"<h3>{html.escape(label)}</h3>{matrix}")
+        if worded:
             parts.append(f"<p>{html.escape(evaluation.words)}</p>")
     parts.append(
         small(
             "Rows: candidates; columns: reference. Mean ± SD over patients in whom the metric is "
             "defined, with mean - SD to mean + SD, median with its 95 % bootstrap interval, and "
             "the mean if every missed lesion counted as the worst value. Framed: a model and its "
-            "own expert. Experts against each other: what a model can at best be expected to reach."
+            "own expert. Experts against each other: how far people agree."
+            + " Of ablations and repeats the table of scores has the other metrics."
+            * variants
         )
     )
     return "".join(parts)
 
 
-def _matrix(evaluation: CrossEvaluation) -> str:
+def _matrix(evaluation: CrossEvaluation, *, variants: bool) -> str:
     experts = [expert.name for expert in evaluation.experts]
     head = "".join(f"<th scope=col>{html.escape(name)}</th>" for name in experts)
     body = _rows(evaluation, evaluation.main)
-    if evaluation.variants:
+    if variants and evaluation.variants:
         body += (
             f"<tr class=block><th colspan={len(experts) + 1}>Ablations and repeats</th></tr>"
             + _rows(evaluation, evaluation.variants)
@@ -157,14 +163,14 @@ def _by_patient(dice: CrossEvaluation) -> str:
     return patient_plot(patients, panels, title="Dice of every patient") + small(note)
 
 
-def _around(values: object) -> tuple[float, float]:
+def _around(values: Iterable[float]) -> tuple[float, float]:
     """Return ends of an axis that holds 0 and all these values with some room."""
-    found = [0.0, *(v for v in values if not math.isnan(v))]  # type: ignore[attr-defined]
+    found = [0.0, *(v for v in values if not math.isnan(v))]
     room = 0.08 * (max(found) - min(found)) or 0.1
     return min(found) - room, max(found) + room
 
 
-def _styles(scores: Sequence[Scores]) -> str:
+def _styles(scores: CohortScores) -> str:
     """Return the endpoints, and the control by another seed; nothing where they need more."""
     try:
         tested = endpoints(scores)
@@ -183,16 +189,21 @@ def _styles(scores: Sequence[Scores]) -> str:
         "p_holm": "p (Holm)",
     }
     controls = [
-        f"<p><b>Control, one expert and two seeds.</b> {html.escape(control.words)}</p>"
+        f"<p><b>Control, one expert and two seeds.</b> "
+        f"{html.escape(control_words(control, tested['mean'].iloc[0]))}</p>"
         for control in seed_control(scores)
     ]
+    tested = tested.assign(
+        metric=tested["metric"].replace(LABELS),
+        **{column: tested[column].map(p_text) for column in ("p", "p_holm")},
+    )
     ceilings = [
         f"{model} agrees with its expert better than the other expert does by "
         f"{ceiling.mean:+.3f} in Dice on average (n = {ceiling.n})."
         for model, ceiling in cross_evaluate(scores).interaction().human_ceiling.items()
     ]
     return (
-        table_of(tested.replace({"metric": LABELS}), names, digits=3)
+        table_of(tested, names, digits=3)
         + small(
             "I: agreement with the own experts less that with the other's, per patient; exact "
             "sign-flip test. One endpoint is primary; the p of the others are adjusted for their "
@@ -204,7 +215,7 @@ def _styles(scores: Sequence[Scores]) -> str:
     )
 
 
-def _larger(scores: Sequence[Scores], dice: CrossEvaluation) -> str:
+def _larger(scores: CohortScores, dice: CrossEvaluation) -> str:
     bias = volume_bias(scores).merge(
         lean(scores), on=["reference", "candidate"], suffixes=("", "_lean")
     )
@@ -233,14 +244,18 @@ def _fusion(gains: Sequence[FusionGain], dice: CrossEvaluation) -> str:
     shown = table.assign(
         mean_ci=[_interval(row, "mean") for row in table.to_dict("records")],
         median_ci=[_interval(row, "median") for row in table.to_dict("records")],
+        who=[f"{row['n']}{_left_out(row['n_dropped'])}" for row in table.to_dict("records")],
+        missed=[
+            f"{row['n_missed_fused']} / {row['n_missed_ablated']}"
+            for row in table.to_dict("records")
+        ],
+        **{column: table[column].map(p_text) for column in ("p", "p_holm")},
     )
     names = {
         "expert": "Expert",
         "ablation": "Fused less",
-        "n": "n",
-        "n_dropped": "Left out",
-        "n_missed_fused": "Missed, fused",
-        "n_missed_ablated": "Missed, ablation",
+        "who": "n",
+        "missed": "Missed",
         "mean_fused": "Fused",
         "mean_ablated": "Ablation",
         "mean_ci": "Mean gain [95 %]",
@@ -259,18 +274,25 @@ def _fusion(gains: Sequence[FusionGain], dice: CrossEvaluation) -> str:
             title="Dice of fused models and of their ablations, every patient",
         )
         + small(
-            "Dice of each expert's models with that expert, a row per patient, and the gain: fused "
-            "less ablation, right of the dashed line where fusion is better. Same network, folds, "
-            "seed and budget; the ablation's other channel is blank. Intervals by bootstrap over "
-            "patients; Holm over the rows of the table."
+            "Missed: patients in whom the fused model / its ablation outlined nothing of a lesion. "
+            "Plot: Dice of each expert's models with that expert, a row per patient, and the gain, "
+            "fused less ablation, right of the dashed line where fusion is better. Same network, "
+            "folds, seed and budget; the ablation's other channel is blank. Intervals by bootstrap "
+            "over patients; Holm over the rows of the table."
         )
     )
 
 
-def _interval(row: dict[str, float], what: str) -> str:
+def _left_out(n: int) -> str:
+    return f" ({n} left out)" if n else ""
+
+
+def _interval(row: Mapping[Hashable, float], what: str) -> str:
     text = f"{row[what]:+.3f}"
     low, high = row[f"{what}_low"], row[f"{what}_high"]
-    return text if math.isnan(low) else f"{text} [{low:+.3f}, {high:+.3f}]"
+    # no break within an interval
+    around = f"[{low:+.3f},\N{NO-BREAK SPACE}{high:+.3f}]"
+    return text if math.isnan(low) else f"{text} {around}"
 
 
 def _fusion_panels(gains: Sequence[FusionGain], dice: CrossEvaluation) -> list[Panel]:
@@ -288,11 +310,9 @@ def _fusion_panels(gains: Sequence[FusionGain], dice: CrossEvaluation) -> list[P
             values = _values(dice, expert, gain.ablated.name)
             levels.append(Series(gain.ablated.variant, values, *look, filled=False))
             by_patient = {str(p): float(v) for p, v in gain.differences.items()}
-            differences.append(
-                Series(f"fused less {gain.ablated.variant}", by_patient, *look, filled=False)
-            )
+            differences.append(Series(gain.ablated.variant, by_patient, *look, filled=False))
         panels += [
             Panel(fused.name, f"Dice with {expert}", tuple(levels), 0.0, 1.0),
-            Panel("gain", "difference of Dice", tuple(differences), *edges, line_at=0.0),
+            Panel("gain over", "difference of Dice", tuple(differences), *edges, line_at=0.0),
         ]
     return panels

@@ -110,11 +110,10 @@ nav ol{columns:3;margin:14px 0;padding:10px 10px 10px 34px;background:#f4f6f8;fo
 table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums;width:100%}
 th,td{padding:5px 8px;border-bottom:1px solid var(--line);text-align:right;vertical-align:top}
 th:first-child,td:first-child,:is(th,td):nth-child(2):not(.matrix *){text-align:left}
-:is(th,td).t,.texts :is(th,td){text-align:left}td.n{white-space:nowrap}
-.texts{overflow-wrap:anywhere}
+:is(th,td).t,.texts :is(th,td){text-align:left}.texts{overflow-wrap:break-word}
 .matrix td span{display:block;color:var(--soft);font-size:12px}
 .matrix td.own{outline:2px solid var(--own);outline-offset:-2px}.matrix td.empty{background:#f4f6f8}
-.matrix .block th{text-align:left;font-weight:600;background:#f4f6f8}
+.matrix th{white-space:nowrap}.matrix .block th{text-align:left;font-weight:600;background:#f4f6f8}
 svg{max-width:100%;height:auto;display:block;margin:6px 0}
 .curves{display:grid;grid-template-columns:repeat(3,1fr);gap:10px}.curves figure{flex:none}
 .pictures{display:flex;gap:10px;margin:0 0 8px}figure{margin:0;flex:1}
@@ -127,8 +126,9 @@ figcaption{font-size:12px;color:var(--soft)}
 print-color-adjust:exact;-webkit-print-color-adjust:exact}
 .reader i{display:inline-block;width:22px;margin-right:6px;vertical-align:middle}
 @page{margin:14mm 12mm}
-@media print{body{background:#fff;font-size:11pt}main{padding:0;max-width:none}
+@media print{body{background:#fff;font-size:10pt}main{padding:0;max-width:none}
 h2,h3{break-after:avoid}tr,figure,svg,.pictures,.head{break-inside:avoid}
 thead{display:table-header-group}table{font-size:8.5pt}th,td{padding:2px 5px}
+.matrix{break-inside:avoid}.matrix td span{font-size:7pt}
 a{color:inherit;text-decoration:none}#patients{break-before:page}}
 """

@@ -181,10 +181,10 @@ def _cards(cards: pd.DataFrame) -> str:
         "rate": "Rate",
         "seed": "Seed",
         "trained_on": "Patients",
-        "boneviz": "boneviz",
-        "torch": "torch",
+        "made_by": "Made by",
     }
     whole = cards[cards["error"] == ""]
+    whole = whole.assign(made_by="boneviz " + whole["boneviz"] + ", torch " + whole["torch"])
     same = [name for name in names if name not in ("fold", "trained_on")]
     merged = whole.groupby(same, sort=False, as_index=False).agg(
         {"fold": ", ".join, "trained_on": _from_to}
@@ -240,7 +240,7 @@ def _curves(cohort: Cohort, cards: pd.DataFrame) -> str:
                     y_high=top,
                 )
                 figures.append(
-                    f"<figure>{plot}<figcaption>{html.escape(name)}</figcaption></figure>"
+                    f"<figure><figcaption>{html.escape(name)}</figcaption>{plot}</figure>"
                 )
     return f"<div class=curves>{''.join(figures)}</div>"
 

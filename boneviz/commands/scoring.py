@@ -221,7 +221,7 @@ def _compare(options: argparse.Namespace) -> None:
             print(f"\n{own.round(3).to_string()}")
     for block in blocks:
         pairs = [pair for pair in evaluation.values.columns if pair[1] in block]
-        names = [f"{candidate} / {reference}" for reference, candidate in pairs]
+        names = [f"{pair[1]} / {pair[0]}" for pair in pairs]
         by_patient = evaluation.values[pairs].set_axis(names, axis="columns")
         if pairs:
             print(f"\nby patient, candidate / reference\n{by_patient.round(3).to_string()}")

@@ -415,7 +415,7 @@ def test_compare_and_report_know_ablations(
     assert "Model A " in matrix and "only" not in matrix
     assert "Model A (CT only)" in rest
     # the fused models copy their experts, and of CT alone one case of two is missed
-    assert re.search(r"\n +Expert A +CT only +2 +0 +0 +1 +1\.0+ +0\.5", rest)
+    assert re.search(r"\n *Expert A +CT only +2 +0 +0 +1 +1\.0+ +0\.5", rest)
     assert "Expert A, fused against CT only: +0.500 in dice on average" in rest
     assert "control, one expert and two seeds: Model A and Model A (seed 1)" in rest
     out = tmp_path / "report.html"

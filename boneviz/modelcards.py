@@ -49,8 +49,9 @@ def read_cards(folder: Path) -> pd.DataFrame:
             row = _row(json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             row = {"error": f"not a model's card ({type(error).__name__}: {error})"}
-        rows.append({"file": path.name.removesuffix(".json"), **row})
-    return pd.DataFrame(rows, columns=list(COLUMNS)).fillna("")
+        stem = path.name.removesuffix(".json")
+        rows.append(dict.fromkeys(COLUMNS, "") | {"file": stem} | row)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _row(card: dict[str, Any]) -> dict[str, str]:

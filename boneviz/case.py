@@ -15,6 +15,8 @@ from boneviz.volume import Volume
 __all__ = ["Case", "CaseRef", "Intent", "Prediction", "Reader", "ReaderKind", "experts_first"]
 
 ReaderKind = Literal["expert", "model", "learner"]
+# the variants of models that learned from one modality, as `boneviz.train.model_of` names them
+CT_ONLY, PET_ONLY = "CT only", "PET only"
 Intent = Literal["high-sensitivity", "high-specificity", "none"]
 
 
@@ -59,6 +61,17 @@ class Reader:
             raise InputError(f"reader {self.name}: only a model learns from an expert")
         if self.variant and self.kind != "model":
             raise InputError(f"reader {self.name}: only a model is a variant of another")
+
+    @property
+    def modality(self) -> Literal["fused", "ct", "pet"]:
+        """What a model learned from; ``ct`` or ``pet`` where its variant says that alone."""
+        parts = self.variant.split(", ")
+        return "ct" if CT_ONLY in parts else "pet" if PET_ONLY in parts else "fused"
+
+    @property
+    def repeat(self) -> str:
+        """What sets a variant apart besides its modality, such as ``seed 1``."""
+        return ", ".join(p for p in self.variant.split(", ") if p not in (CT_ONLY, PET_ONLY))
 
     @property
     def key(self) -> str:

@@ -150,6 +150,16 @@ class CrossEvaluation:
         """The readers that are networks."""
         return tuple(reader for reader in self.readers if reader.kind == "model")
 
+    @property
+    def main(self) -> tuple[Reader, ...]:
+        """The study's own models, then the experts: the rows of the matrix as such."""
+        return (*(model for model in self.models if not model.variant), *self.experts)
+
+    @property
+    def variants(self) -> tuple[Reader, ...]:
+        """Models that are ablations or repeats of others, which stand beneath."""
+        return tuple(model for model in self.models if model.variant)
+
     def cell(self, reference: str, candidate: str) -> Cell:
         """Return the summary of one ordered pair, by name.
 
@@ -190,7 +200,8 @@ class CrossEvaluation:
         """Return one number of every cell: candidates down, experts as reference across.
 
         Models come first, then the experts against each other: what a model can at best be
-        expected to reach. Pairs that were not scored are NaN, as an expert with itself is.
+        expected to reach; variants of models stand beneath. Pairs that were not scored are NaN, as
+        an expert with itself is.
 
         Parameters
         ----------
@@ -326,13 +337,13 @@ class CrossEvaluation:
         """Return the cells of the matrix, by row and column: candidate and expert."""
         return {
             (row.name, column.name): self.cell(column.name, row.name)
-            for row in (*self.models, *self.experts)
+            for row in (*self.main, *self.variants)
             for column in self.experts
             if (column.name, row.name) in self._pairs
         }
 
     def _frame(self, content: Mapping[tuple[str, str], Any], *, blank: Any) -> pd.DataFrame:
-        rows = [reader.name for reader in (*self.models, *self.experts)]
+        rows = [reader.name for reader in (*self.main, *self.variants)]
         columns = [expert.name for expert in self.experts]
         return pd.DataFrame(
             [[content.get((row, column), blank) for column in columns] for row in rows],

@@ -19,7 +19,7 @@ from boneviz.errors import InputError
 from boneviz.interaction import Interaction, interaction_of
 from boneviz.scorerow import Scores
 
-__all__ = ["SECONDARY", "endpoints", "holm", "lean", "seed_control", "volume_bias"]
+__all__ = ["SECONDARY", "control_words", "endpoints", "holm", "lean", "seed_control", "volume_bias"]
 
 SECONDARY = ("volume_matched_dice", "surface_dice_2mm", "hd95_mm", "lesion_f1")
 
@@ -154,7 +154,8 @@ def seed_control(scores: Iterable[Scores], *, metric: str = PRIMARY) -> tuple[In
 
     Returns
     -------
-    One `Interaction` for every two models of one expert and one variant; none without any.
+    One `Interaction` for every two models that learned from one expert and the same input; none
+    without any.
 
     Raises
     ------
@@ -167,9 +168,23 @@ def seed_control(scores: Iterable[Scores], *, metric: str = PRIMARY) -> tuple[In
         raise InputError(f"experts found: {names}; the seed control takes two")
     found = []
     for first, second in itertools.combinations(evaluation.models, 2):
-        if first.learned_from == second.learned_from:
+        if (first.learned_from, first.modality) == (second.learned_from, second.modality):
             found.append(_as_if_of_two(evaluation, first.name, second.name))
     return tuple(found)
+
+
+def control_words(control: Interaction, study_mean: float) -> str:
+    """Say what a control of `seed_control` shows beside the mean I of the study itself."""
+    first, second = control.models
+    if not control.n:
+        return f"{first} and {second}: no patient has all four scores."
+    share = abs(control.mean / study_mean) if study_mean else math.inf
+    return (
+        f"{first} and {second}, as if they had learned from two experts: I = {control.mean:+.3g} "
+        f"in {control.metric} on average beside {study_mean:+.3g} in the study "
+        f"({100 * share:.0f} % of it in size), p = {control.test.p:.3g}, n = {control.n}. "
+        "It is to be small: this much comes of chance in training alone."
+    )
 
 
 def _as_if_of_two(evaluation: CrossEvaluation, first: str, second: str) -> Interaction:

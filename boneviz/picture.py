@@ -192,10 +192,21 @@ def disputed_mm(case: Case) -> tuple[float, float, float]:
     return float(x_mm), float(y_mm), float(z_mm)
 
 
-def png_of(picture: NDArray[np.uint8]) -> bytes:
-    """Return a picture as the bytes of a PNG file."""
+def png_of(picture: NDArray[np.uint8], *, colours: int | None = None) -> bytes:
+    """Return a picture as the bytes of a PNG file.
+
+    Parameters
+    ----------
+    picture : (height, width, 3)
+    colours : how many are kept, up to 256, which makes the file several times as small; all by
+        default
+    """
     stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, format="PNG", optimize=True)
+    image = Image.fromarray(picture)
+    if colours is not None:
+        # without dithering, whose noise would cost more than the colours save
+        image = image.quantize(colours, dither=Image.Dither.NONE)
+    image.save(stream, format="PNG", optimize=True)
     return stream.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""One self-contained HTML page on a cohort: matrix, statistics in words, patients, pictures.
+"""One self-contained HTML page on a cohort: folds, matrix, statistics, patients, settings.
 
 It opens from disk, asks nothing of any server, and prints. Every string that came from a file is
 escaped.
@@ -8,44 +8,55 @@ from __future__ import annotations
 
 import base64
 import html
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
-import pandas as pd
 from tqdm.auto import tqdm
 
-from boneviz.case import Case, experts_first
+from boneviz.case import Case, Reader, experts_first
 from boneviz.cohort import Cohort
-from boneviz.compare import CrossEvaluation, cross_evaluate
-from boneviz.endpoints import endpoints, lean, volume_bias
-from boneviz.errors import InputError
 from boneviz.files import write_whole
 from boneviz.harmonise import harmonise
 from boneviz.palette import ReaderStyle, styles_of
 from boneviz.picture import LETTERS, Display, Plane, disputed_mm, fused_slice, png_of
 from boneviz.readings import Readings, read_readings
 from boneviz.regions import regions, regions_table
+from boneviz.reportpage import Section, page_of, small, table_of, text_of
+from boneviz.reportsetup import caveats, cohort_section, folds_section, settings_sections
+from boneviz.reportstudy import METRICS, study_sections
 from boneviz.samples import DEMONSTRATION
 from boneviz.scorerow import Scores
-from boneviz.scoretable import row_of
+from boneviz.scoretable import CohortScores, row_of
 from boneviz.version import __version__
 
 __all__ = ["write_report"]
 
-METRICS = {
-    "dice": "Dice",
-    "surface_dice_2mm": "Surface Dice at 2 mm",
-    "hd95_mm": "HD95 (mm)",
-    "sensitivity": "Sensitivity",
-    "precision": "Precision",
-}
-LABELS = {**METRICS, "volume_matched_dice": "Volume-matched Dice", "lesion_f1": "Lesion F1"}
 LEAST_ML, MOST_REGIONS = 0.1, 6  # of regions that are listed
 PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
 PLANES_AXIS: dict[Plane, int] = {"axial": 2, "coronal": 1, "sagittal": 0}
-DISPLAY = Display(mm_per_pixel=0.5, window_mm=170)
+WINDOW_MM = 170.0
+PICTURES_BYTES = 3_600_000  # of all pictures together, so that a report stays below 5 MB
+
+
+@dataclass(frozen=True, slots=True)
+class _Quality:
+    """How much room pictures of one case may take."""
+
+    planes: tuple[Plane, ...]
+    mm_per_pixel: float
+    colours: int
+
+
+# the first that fits into a patient's share of the page is taken
+QUALITIES = (
+    _Quality(PLANES, 0.5, 128),
+    _Quality(PLANES, 0.5, 64),
+    _Quality(PLANES, 0.7, 48),
+    _Quality(("axial",), 0.5, 64),
+    _Quality(("axial",), 0.85, 32),
+)
 
 
 def write_report(
@@ -53,15 +64,20 @@ def write_report(
     path: str | Path,
     *,
     predictions: str | Path | None = None,
+    scores: Iterable[Scores] | None = None,
     progress: bool = True,
 ) -> None:
-    """Score a cohort and write its report, whole or not at all.
+    """Write the report of a cohort, whole or not at all.
+
+    Up to some hundred patients it stays below 5 MB: pictures are kept in fewer colours, smaller or
+    in one plane only where there are many, and left out where even that is too much, which is said.
 
     Parameters
     ----------
     cohort : every case is read once
     path : the ``.html`` file
     predictions : folder of the models' predictions, by default ``predictions/`` of the cohort
+    scores : of this cohort; scored here by default
     progress : show a bar
 
     Raises
@@ -69,48 +85,70 @@ def write_report(
     LeakageError
         A model is scored on a patient it had learned from.
     """
-    scores: list[Scores] = []
-    sections: list[str] = []
+    given = None if scores is None else tuple(scores)
+    made: list[Scores] = []
+    volumes_ml: dict[Reader, list[float]] = {}
+    size_ml: dict[str, list[float]] = {}
+    shown: list[str] = []
+    unpictured: list[str] = []
     styles: tuple[ReaderStyle, ...] = ()
     from_phantoms = False
     for ref in tqdm(cohort.cases, desc="report", disable=not progress, leave=False):
         readings = read_readings(cohort, ref, predictions=predictions)
-        rows = readings.scores()
-        scores += rows
-        known = dict.fromkeys((*(style.reader for style in styles), *readings.readers))
+        own = readings.scores() if given is None else _of_case(given, ref.case_id)
+        made += own
+        outlined = readings.outlined()
+        for reader, mask in outlined.masks.items():
+            volumes_ml.setdefault(reader, []).append(mask.volume_ml)
+            if reader.kind == "expert":
+                size_ml.setdefault(ref.patient_id, []).append(mask.volume_ml)
+        main = [reader for reader in readings.readers if not reader.variant]
+        known = dict.fromkeys((*(style.reader for style in styles), *main))
         styles = styles_of(experts_first(known))
         from_phantoms = from_phantoms or readings.models_learned_from_phantoms
-        pictures = _pictures(harmonise(readings.outlined()), styles)
-        sections.append(
-            f"<section class=case><h3>{html.escape(ref.case_id)}</h3>"
-            f"<div class=pictures>{pictures}</div>{_regions(readings)}{_case_table(rows)}</section>"
+        pictures = _pictures(
+            harmonise(replace(outlined, masks={reader: outlined.masks[reader] for reader in main})),
+            styles,
+            share=PICTURES_BYTES // len(cohort.cases),
         )
-    body = [
-        f"<h1>{html.escape(cohort.name)}</h1>",
-        f"<p class=about>{_about(cohort)}</p>",
-        f"<p class=caution>{html.escape(_cautions(cohort, from_phantoms=from_phantoms))}</p>",
+        if not pictures:
+            unpictured.append(ref.case_id)
+        shown.append(
+            f"<div class=case><div class=head><h3>{html.escape(ref.case_id)}</h3>"
+            f"<div class=pictures>{pictures}</div></div>"
+            f"{_regions(readings)}{_case_table(own)}</div>"
+        )
+    # what could not be scored is told beneath the matrix
+    failures = scores.failures if isinstance(scores, CohortScores) else ()
+    rows = CohortScores(tuple(made), failures)
+    size = {patient: sum(ml) / len(ml) for patient, ml in size_ml.items()}
+    sections = [
+        Section(
+            "cohort",
+            "Cohort",
+            cohort_section(experts_first([*cohort.readers, *volumes_ml]), volumes_ml),
+        ),
+        Section("folds", "Folds", folds_section(cohort, size)),
+        *(study_sections(rows) if made else ()),
+        Section("patients", "Patients", _legend(styles, unpictured) + "".join(shown)),
+        *settings_sections(cohort, rows, today=date.today().isoformat()),
+        Section("caveats", "What this can and cannot show", _list(caveats(cohort, rows))),
     ]
-    if scores:
-        body += ["<h2>Cross-evaluation</h2>", *_matrices(scores), *_study(scores)]
-    body += [
-        "<h2>Patients</h2>",
-        f"<p>{_legend(styles)} Slices through the largest disagreement; "
-        "CT bone window L 400 / W 1800 HU, PET 0 to 8 SUVbw. R, L, A, P, S, I: the patient's "
-        "right, left, front, back, head and foot.</p>",
-        *sections,
-        f"<footer>boneviz {__version__}, {date.today().isoformat()}. "
-        "For research and teaching, not for diagnosis.</footer>",
-    ]
-    title = html.escape(cohort.name)
-    page = (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        '<meta name="viewport" content="width=device-width">'
-        # nothing but what is in this file may be loaded, whatever its strings say
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
-        "img-src data:; style-src 'unsafe-inline'\">"
-        f"<style>{_STYLE}</style></head><body><main>{''.join(body)}</main></body></html>"
+    caution = _cautions(cohort, from_phantoms=from_phantoms)
+    page = page_of(
+        cohort.name,
+        f"<p class=about>{_about(cohort)}</p><p class=caution>{html.escape(caution)}</p>",
+        sections,
+        footer=(
+            f"boneviz {__version__}, {date.today().isoformat()}. "
+            "For research and teaching, not for diagnosis."
+        ),
     )
     write_whole(Path(path), page.encode())
+
+
+def _of_case(scores: Sequence[Scores], case_id: str) -> tuple[Scores, ...]:
+    return tuple(row for row in scores if row.case_id == case_id)
 
 
 def _about(cohort: Cohort) -> str:
@@ -128,67 +166,8 @@ def _cautions(cohort: Cohort, *, from_phantoms: bool) -> str:
     return "For research and teaching, not for diagnosis."
 
 
-def _matrices(scores: Sequence[Scores]) -> list[str]:
-    parts = []
-    for metric, label in METRICS.items():
-        evaluation = cross_evaluate(scores, metric=metric)
-        parts.append(f"<h3>{html.escape(label)}</h3>{_matrix(evaluation)}")
-        if metric in ("dice", "surface_dice_2mm"):
-            parts.append(f"<p>{html.escape(evaluation.words)}</p>")
-    parts.append(
-        "<p class=small>Rows: candidates; columns: reference. Mean ± SD over patients in whom the "
-        "metric is defined, with mean - SD to mean + SD, median with its 95 % bootstrap interval, "
-        "and the mean if every missed lesion counted as the worst value. Framed: a model and its "
-        "own expert.</p>"
-    )
-    return parts
-
-
-def _study(scores: Sequence[Scores]) -> list[str]:
-    """Return what goes beyond the matrix: endpoints, volume ratios, sensitivity less precision."""
-    bias = volume_bias(scores).merge(
-        lean(scores), on=["reference", "candidate"], suffixes=("", "_lean")
-    )
-    names = {
-        "candidate": "Candidate",
-        "reference": "Reference",
-        "n": "n",
-        "ratio": "Volume ratio",
-        "low": "from",
-        "high": "to",
-        "mean": "Sensitivity - precision",
-    }
-    parts = [
-        "<h3>Who draws larger</h3>",
-        _table(bias, names),
-        "<p class=small>Volume of the candidate over that of the reference: geometric mean and "
-        "limits of agreement, between which 95 % of patients are expected.</p>",
-    ]
-    try:
-        tested = endpoints(scores).replace({"metric": LABELS})
-    except InputError:  # said beneath the matrix
-        return parts
-    names = {
-        "role": "Endpoint",
-        "metric": "Metric",
-        "n": "n",
-        "n_dropped": "Left out",
-        "mean": "Mean I",
-        "median": "Median I",
-        "rank_biserial": "Rank-biserial",
-        "identity_rate": "Own expert wins",
-        "p": "p",
-        "p_holm": "p (Holm)",
-    }
-    return [
-        "<h3>Did the models take on their experts' styles?</h3>",
-        _table(tested, names, digits=3),
-        "<p class=small>I: agreement with the own experts less that with the other's, per patient; "
-        "exact sign-flip test. One endpoint is primary; the p of the others are adjusted for their "
-        "number. Volume-matched Dice cuts each model's probability where it draws as much as the "
-        "reference: what is left there is a matter of place, not of size.</p>",
-        *parts,
-    ]
+def _list(texts: Sequence[str]) -> str:
+    return f"<ul>{''.join(f'<li>{html.escape(text)}</li>' for text in texts)}</ul>"
 
 
 def _regions(readings: Readings) -> str:
@@ -213,50 +192,13 @@ def _regions(readings: Readings) -> str:
     }
     n_left = len(differing) - len(shown)
     left = f"; not listed: {n_left} smaller" if n_left else ""
-    return (
-        _table(regions_table(shown), names, digits=1)
-        + f"<p class=small>Where {html.escape(first)} and {html.escape(second)} differ{left}.</p>"
-    )
-
-
-def _table(table: pd.DataFrame, names: Mapping[str, str], *, digits: int = 2) -> str:
-    head = "".join(f"<th scope=col>{html.escape(name)}</th>" for name in names.values())
-    lines = [
-        "<tr>" + "".join(f"<td>{_shown(row[c], digits=digits)}</td>" for c in names) + "</tr>"
-        for row in table.to_dict("records")
-    ]
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
-
-
-def _matrix(evaluation: CrossEvaluation) -> str:
-    experts = [expert.name for expert in evaluation.experts]
-    own = {model.name: model.learned_from for model in evaluation.models}
-    head = "".join(f"<th scope=col>{html.escape(name)}</th>" for name in experts)
-    rows = []
-    for reader in (*evaluation.models, *evaluation.experts):
-        cells = []
-        for expert in experts:
-            if (expert, reader.name) not in evaluation.values.columns:
-                cells.append("<td class=empty></td>")
-                continue
-            cell = evaluation.cell(expert, reader.name)
-            frame = " class=own" if own.get(reader.name) == expert else ""
-            text = html.escape(str(cell))
-            if not math.isnan(cell.sd):
-                text += (
-                    f"<span>{cell.mean_minus_sd:.2f} to {cell.mean_plus_sd:.2f}; median "
-                    f"{cell.median:.2f} [{cell.median_low:.2f}, {cell.median_high:.2f}]; "
-                    f"worst case {cell.worst_case_mean:.2f}</span>"
-                )
-            cells.append(f"<td{frame}>{text}</td>")
-        rows.append(f"<tr><th scope=row>{html.escape(reader.name)}</th>{''.join(cells)}</tr>")
-    return (
-        f"<table class=matrix><thead><tr><th></th>{head}</tr></thead>"
-        f"<tbody>{''.join(rows)}</tbody></table>"
+    return table_of(regions_table(shown), names, digits=1, texts=("tissue",)) + small(
+        f"Where {first} and {second} differ{left}."
     )
 
 
 def _case_table(rows: Sequence[Scores]) -> str:
+    """Return the scores of the study's own readers; the table of scores has those of variants."""
     if not rows:
         return "<p class=small>One reader alone: there is nobody to compare with.</p>"
     columns = (
@@ -272,66 +214,63 @@ def _case_table(rows: Sequence[Scores]) -> str:
     head = "".join(f"<th scope=col>{html.escape(label)}</th>" for label, _ in columns)
     lines = []
     for row in rows:
-        values = row_of(row)
-        lines.append(
-            "<tr>" + "".join(f"<td>{_shown(values[c])}</td>" for _, c in columns) + "</tr>"
-        )
+        if row.reference.variant or row.candidate.variant:
+            continue
+        values = row_of(row) | {"status": row.status.replace("_", " ")}
+        cells = "".join(f"<td>{text_of(values.get(c, float('nan')))}</td>" for _, c in columns)
+        lines.append(f"<tr>{cells}</tr>")
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 
-def _shown(value: object, *, digits: int = 2) -> str:
-    if isinstance(value, float):
-        return "&ndash;" if math.isnan(value) else f"{value:.{digits}f}"
-    return html.escape(str(value).replace("_", " "))
+def _pictures(case: Case, styles: Sequence[ReaderStyle], *, share: int) -> str:
+    """Return slices through the largest dispute, as good as fits into `share` bytes."""
+    experts = {reader: mask for reader, mask in case.masks.items() if reader.kind == "expert"}
+    apart = case if len(experts) < 2 else replace(case, masks=experts)
+    centre_mm = disputed_mm(apart)
+    for quality in QUALITIES:
+        display = Display(mm_per_pixel=quality.mm_per_pixel, window_mm=WINDOW_MM)
+        figures = ""
+        for plane in quality.planes:
+            picture = fused_slice(case, plane, centre_mm, styles=styles, display=display)
+            figures += _figure(plane, centre_mm, png_of(picture, colours=quality.colours))
+        if len(figures) <= share:
+            return figures
+    return ""
 
 
-def _pictures(case: Case, styles: Sequence[ReaderStyle]) -> str:
-    centre_mm = disputed_mm(case)
-    figures = []
-    for plane in PLANES:
-        picture = fused_slice(case, plane, centre_mm, styles=styles, display=DISPLAY)
-        data = base64.b64encode(png_of(picture)).decode()
-        left, right, top, bottom = LETTERS[plane]
-        letters = "".join(
-            f"<b class={side}>{letter}</b>"
-            for side, letter in zip("lrtb", (left, right, top, bottom), strict=True)
-        )
-        axis = PLANES_AXIS[plane]
-        caption = f"{plane}, {'xyz'[axis]} = {centre_mm[axis]:.0f} mm, 17 cm across"
-        figures.append(
-            f'<figure><div>{letters}<img alt="{caption}, fused with contours" '
-            f'src="data:image/png;base64,{data}"></div><figcaption>{caption}</figcaption></figure>'
-        )
-    return "".join(figures)
+def _figure(plane: Plane, centre_mm: Sequence[float], png: bytes) -> str:
+    data = base64.b64encode(png).decode()
+    left, right, top, bottom = LETTERS[plane]
+    letters = "".join(
+        f"<b class={side}>{letter}</b>"
+        for side, letter in zip("lrtb", (left, right, top, bottom), strict=True)
+    )
+    axis = PLANES_AXIS[plane]
+    caption = (
+        f"{plane}, {'xyz'[axis]} = {centre_mm[axis]:.0f} mm, {WINDOW_MM / 10:.0f} cm across, "
+        "centred on the largest dispute"
+    )
+    return (
+        f'<figure><div>{letters}<img alt="{caption}, fused with contours" '
+        f'src="data:image/png;base64,{data}"></div><figcaption>{caption}</figcaption></figure>'
+    )
 
 
-def _legend(styles: Sequence[ReaderStyle]) -> str:
-    return " ".join(
+def _legend(styles: Sequence[ReaderStyle], unpictured: Sequence[str]) -> str:
+    legend = " ".join(
         f'<span class=reader><i style="border-top:3px {"dashed" if style.dashed else "solid"} '
         f'{style.colour}"></i>{html.escape(style.name)}</span>'
         for style in styles
     )
-
-
-_STYLE = """
-:root{color-scheme:light;--ink:#17202b;--soft:#5b6776;--line:#d7dde4;--own:#1f6fb4}
-body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:#f4f6f8;margin:0}
-main{max-width:1080px;margin:0 auto;padding:32px 28px;background:#fff}
-h1{font-size:26px;margin:0 0 4px}h2{font-size:20px;margin:36px 0 8px}
-h3{font-size:16px;margin:20px 0 6px}
-.about,.small,footer{color:var(--soft)}.small,footer{font-size:13px}
-.caution{border-left:4px solid #e0a800;background:#fff8e1;padding:8px 12px}
-table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums;width:100%}
-th,td{padding:5px 8px;border-bottom:1px solid var(--line);text-align:right}
-th:first-child,td:first-child,:is(th,td):nth-child(2):not(.matrix *){text-align:left}
-.matrix td span{display:block;color:var(--soft);font-size:12px}
-.matrix td.own{outline:2px solid var(--own);outline-offset:-2px}.matrix td.empty{background:#f4f6f8}
-.pictures{display:flex;gap:10px;margin:0 0 8px}figure{margin:0;flex:1}
-figure div{position:relative;background:#000;line-height:0}figure img{width:100%}
-figure b{position:absolute;color:#fff;font:600 12px/1 system-ui;text-shadow:0 0 3px #000}
-.l{left:5px;top:50%}.r{right:5px;top:50%}.t{top:5px;left:50%}.b{bottom:5px;left:50%}
-figcaption{font-size:12px;color:var(--soft)}
-.reader{white-space:nowrap;background:#17202b;color:#fff;border-radius:4px;padding:2px 8px}
-.reader i{display:inline-block;width:22px;margin-right:6px;vertical-align:middle}
-@media print{body{background:#fff}main{padding:0}.case{break-inside:avoid}}
-"""
+    lacking = (
+        f" Without pictures, which would make this file larger than 5 MB: {len(unpictured)} of "
+        f"the cases, {', '.join(unpictured[:20])}{', ...' if len(unpictured) > 20 else ''}."
+        if unpictured
+        else ""
+    )
+    return (
+        f"<p>{legend} Slices through the largest part in which the experts differ, on the axial "
+        "slice on which they differ most; CT bone window L 400 / W 1800 HU, PET 0 to 8 SUVbw. "
+        "R, L, A, P, S, I: the patient's right, left, front, back, head and foot. Ablations and "
+        f"repeats of models are not drawn.{html.escape(lacking)}</p>"
+    )

@@ -112,9 +112,17 @@ class ScoreSettings:
 
 
 def default_pairs(readers: Iterable[Reader]) -> tuple[tuple[str, str], ...]:
-    """Return every pair of readers once, by name, experts before models as reference."""
+    """Return every pair of readers once, by name, experts before models as reference.
+
+    Variants of a model, its ablations and repeats, are scored against the experts alone: no
+    statistic takes a variant beside another model, and of ten readers these are most pairs.
+    """
     ordered = sorted(readers, key=lambda reader: reader.kind == "model")
-    return tuple(itertools.combinations((reader.name for reader in ordered), 2))
+    return tuple(
+        (first.name, second.name)
+        for first, second in itertools.combinations(ordered, 2)
+        if first.kind == "expert" or not (first.variant or second.variant)
+    )
 
 
 def score_case(
@@ -137,7 +145,7 @@ def score_case(
     ----------
     case : its masks are the experts' readings, on the CT's grid
     predictions : the models' readings, on the same grid
-    pairs : names (reference, candidate); by default every pair once, experts before models
+    pairs : names (reference, candidate); by default those of `default_pairs`
     threshold : probability from which a voxel counts as a model's outline
     tolerance_mm : of surface Dice
     mesh : measure all distances between triangle meshes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,7 +20,7 @@ from boneviz.files import sha256_of, write_whole
 from boneviz.nifti import prediction_files, predictions_folder
 from boneviz.processes import as_done
 from boneviz.readings import read_readings
-from boneviz.score import ScoreSettings
+from boneviz.score import ScoreSettings, default_pairs
 from boneviz.scorerow import Scores
 from boneviz.scoretable import (
     CohortScores,
@@ -52,7 +51,7 @@ def score_cohort(
     keep_going: bool = False,
     progress: bool = True,
 ) -> CohortScores:
-    """Score every pair of readers of every case.
+    """Score the readers of every case against each other, in the pairs of `default_pairs`.
 
     Every process holds one case at a time. With `out` the table is written there, whole, and what
     an earlier run had scored is taken over where files and settings are the same (`content_hash`);
@@ -92,7 +91,7 @@ def score_cohort(
     with tqdm(
         total=len(cohort), desc="scoring", unit="case", disable=not progress, leave=False
     ) as bar:
-        todo = [(ref, _hash_of(known.get(ref.case_id, ()))) for ref in cohort]
+        todo = [(ref, _Known.of(known.get(ref.case_id, ()))) for ref in cohort]
         for case_id, found, error in _each(task, todo, workers):
             if error is not None and not keep_going:
                 raise error
@@ -137,6 +136,35 @@ Outcome = tuple[str, CohortScores | None, BonevizError | None]
 
 
 @dataclass(frozen=True, slots=True)
+class _Known:
+    """What the rows of an earlier run say of a case.
+
+    Parameters
+    ----------
+    content : their hash; empty where they differ in it, or a pair of their readers is lacking
+    n_readers : how many readers they are about, which tells whether one is gone with all its rows
+    """
+
+    content: str
+    n_readers: int
+
+    @classmethod
+    def of(cls, rows: Sequence[Scores]) -> _Known:
+        """Gather it from the rows of one case."""
+        hashes = {row.content_hash for row in rows}
+        pairs = [(row.reference.name, row.candidate.name) for row in rows]
+        readers = {reader for row in rows for reader in (row.reference, row.candidate)}
+        expected = {frozenset(pair) for pair in default_pairs(readers)}
+        whole = len(rows) == len(expected) and {frozenset(pair) for pair in pairs} == expected
+        return cls(hashes.pop() if whole and len(hashes) == 1 else "", len(readers))
+
+
+def _n_readers(cohort: Cohort, ref: CaseRef, predictions: str | Path | None) -> int:
+    """Return how many readers a case has: experts by their masks, models by their two files."""
+    return len(ref.masks) + len(prediction_files(cohort, ref, folder=predictions)) // 2
+
+
+@dataclass(frozen=True, slots=True)
 class _Task:
     """What scores one case, here or in another process."""
 
@@ -144,12 +172,12 @@ class _Task:
     predictions: str | Path | None
     settings: ScoreSettings
 
-    def __call__(self, ref: CaseRef, known_hash: str) -> Outcome:
-        """Score a case, unless nothing has changed since that hash."""
+    def __call__(self, ref: CaseRef, known: _Known) -> Outcome:
+        """Score a case, unless all its rows are known and nothing has changed since."""
         cohort, predictions, settings = self.cohort, self.predictions, self.settings
         try:
             content = content_hash(cohort, ref, predictions=predictions, settings=settings)
-            if content == known_hash:
+            if known == _Known(content, _n_readers(cohort, ref, predictions)):
                 return ref.case_id, None, None
             rows = read_readings(cohort, ref, predictions=predictions).scores(settings)
         except (BonevizError, OSError, MemoryError) as error:
@@ -183,7 +211,7 @@ def _named(error: BonevizError | OSError | MemoryError, ref: CaseRef) -> Boneviz
 
 
 def _each(
-    task: _Task, todo: Sequence[tuple[CaseRef, str]], workers: int | None
+    task: _Task, todo: Sequence[tuple[CaseRef, _Known]], workers: int | None
 ) -> Iterator[Outcome]:
     """Score the cases, in this process until it shows that others would pay."""
     cores = workers or joblib.cpu_count()
@@ -280,15 +308,6 @@ def _rows_of_line(line: str) -> Iterable[Scores]:
         return scores_of_rows(json.loads(line))
     except (BonevizError, KeyError, TypeError, ValueError, AttributeError):
         return ()  # of another version: the case is scored anew
-
-
-def _hash_of(rows: Sequence[Scores]) -> str:
-    """Return the content hash that all rows of a case share, or nothing if any row is not there."""
-    hashes = {row.content_hash for row in rows}
-    pairs = {frozenset((row.reference.name, row.candidate.name)) for row in rows}
-    names = {name for pair in pairs for name in pair}
-    whole = len(rows) == len(pairs) == math.comb(len(names), 2)
-    return hashes.pop() if whole and len(hashes) == 1 else ""
 
 
 def _by_case(rows: Iterable[Scores]) -> dict[str, tuple[Scores, ...]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from small import MODEL_A, limb, tiny_config, write_tiny_cohort
-from test_readings import give_predictions
+from test_readings import give_predictions, give_variants
 
 from boneviz.cli import main
 from boneviz.cohort import Cohort
@@ -401,6 +401,30 @@ def test_compare_prints_endpoints_and_biases(
     assert re.search(r"\nsecondary +volume_matched_dice +2 ", printed)
     # the models copy their experts: as large, and as sensitive as precise
     assert re.search(r"\n +Model A +Expert A +2 +1\.00 +1\.00 +1\.00 +0\.00\n", printed)
+
+
+def test_compare_and_report_know_ablations(
+    cohort: Cohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    give_variants(cohort)
+    table = tmp_path / "scores.csv"
+    assert main(["score", str(cohort.root), "--out", str(table), "--quiet"]) == 0
+    assert main(["compare", str(cohort.root), "--scores", str(table), "--quiet"]) == 0
+    printed = capsys.readouterr().out
+    matrix, _, rest = printed.partition("ablations and repeats")
+    assert "Model A " in matrix and "only" not in matrix
+    assert "Model A (CT only)" in rest
+    # the fused models copy their experts, and of CT alone one case of two is missed
+    assert re.search(r"\n *Expert A +CT only +2 +0 +0 +1 +1\.0+ +0\.5", rest)
+    assert "Expert A, fused against CT only: +0.500 in dice on average" in rest
+    assert "control, one expert and two seeds: Model A and Model A (seed 1)" in rest
+    out = tmp_path / "report.html"
+    command = ["report", str(cohort.root), "--out", str(out), "--quiet", "--scores"]
+    assert main([*command, str(table)]) == 0
+    assert "What fusion gains" in out.read_text(encoding="utf-8")
+    capsys.readouterr()
+    assert main([*command, str(tmp_path / "none.csv")]) == 1
+    assert "no such table of scores" in one_line(capsys)
 
 
 def test_crossval_takes_modalities_a_control_and_workers(

@@ -11,7 +11,14 @@ from cases import EXPERT_A, EXPERT_B, MODEL_A, MODEL_B, case_of, prediction_of, 
 from scipy import ndimage
 
 from boneviz.case import Prediction, Reader
-from boneviz.endpoints import endpoints, holm, lean, seed_control, volume_bias
+from boneviz.endpoints import (
+    control_words,
+    endpoints,
+    holm,
+    lean,
+    seed_control,
+    volume_bias,
+)
 from boneviz.errors import InputError
 from boneviz.interaction import sign_flip
 from boneviz.score import score_case
@@ -205,3 +212,19 @@ def test_one_style_is_not_taken_for_two() -> None:
         below += sign_flip(interaction).p < 0.05
     assert below <= 100 + 2 * 10
     assert below >= 50  # an exact test at n = 20 is not far from 5 % either
+
+
+def test_the_control_is_told_beside_the_study() -> None:
+    rows = study()
+    rows += [
+        scores_of(expert, MODEL_A2, patient_id=f"P{n:02}", dice=dice + 0.01 * n)
+        for n in range(8)
+        for expert, dice in ((EXPERT_A, 0.77), (EXPERT_B, 0.45))
+    ]
+    (control,) = seed_control(rows)
+    # I = 0.8 - 0.77 in every patient, a twentieth of the study's 0.6
+    words = control_words(control, 0.6)
+    assert words.startswith(
+        "Model A and Model A (seed 1), as if they had learned from two experts: I = +0.03 in dice "
+        "on average beside +0.6 in the study (5 % of it in size), p = 0.00781, n = 8."
+    )

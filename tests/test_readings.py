@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from small import EXPERT_A, EXPERT_B, MODEL_A, MODEL_B
 
-from boneviz.case import Prediction
+from boneviz.case import Prediction, Reader
 from boneviz.cohort import Cohort
 from boneviz.compare import cross_evaluate
 from boneviz.errors import LeakageError
@@ -39,6 +40,34 @@ def give_predictions(
                 ),
                 cohort.root / "predictions" / model.key,
             )
+
+
+def give_variants(cohort: Cohort) -> Cohort:
+    """Let six variants copy model A's expert or B's: CT only, PET only and seed 1 of either.
+
+    Models of CT alone outline nothing in the cohort's first case.
+    """
+    variants = [
+        Reader(f"{model.name} ({what})", "model", model.intent, model.learned_from, what)
+        for model in (MODEL_A, MODEL_B)
+        for what in ("CT only", "PET only", "seed 1")
+    ]
+    for place, ref in enumerate(cohort):
+        case = read_case(ref)
+        for reader in variants:
+            outline = case.masks[cohort.reader(str(reader.learned_from))].array * np.float32(0.9)
+            if reader.modality == "ct" and place == 0:
+                outline[:] = 0
+            if reader.modality == "pet":  # half of it
+                outline[: outline.shape[0] // 2] = 0
+            volume = Volume(outline.astype(np.float32), case.ct.grid, "probability")
+            found = Prediction(
+                ref.patient_id, ref.session, reader, 0, volume, "checkpoint", frozenset()
+            )
+            write_prediction(found, cohort.root / "predictions" / reader.key)
+    grown = replace(cohort, readers=(*cohort.readers, MODEL_A, MODEL_B, *variants))
+    grown.save()
+    return grown
 
 
 def test_experts_come_before_models(tiny_cohort: Cohort) -> None:
@@ -95,3 +124,18 @@ def test_one_reader_alone_has_no_scores(tiny_cohort: Cohort) -> None:
     alone = Cohort.open(tiny_cohort.root)
     assert [reader.name for reader in alone.readers] == ["Expert A"]
     assert score_cohort(alone, progress=False).scores == ()
+
+
+def test_variants_are_scored_against_experts_alone(tiny_cohort: Cohort) -> None:
+    few = tiny_cohort.only(["P01"])
+    give_predictions(few)
+    scores = read_readings(few, few.cases[0]).scores()
+    assert len(scores) == 6  # every pair of four
+    cohort = give_variants(few)
+    scores = read_readings(cohort, cohort.cases[0]).scores()
+    # two experts, eight models each with both, and the two main models
+    assert len(scores) == 1 + 2 * 8 + 1
+    assert not any(row.reference.kind == "model" and row.candidate.variant for row in scores)
+    matrix = cross_evaluate(scores).to_table()
+    assert list(matrix.index[:4]) == ["Model A", "Model B", "Expert A", "Expert B"]
+    assert set(matrix.index[4:]) == {r.name for r in cohort.models if r.variant}

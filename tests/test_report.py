@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,10 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from small import EXPERT_A, EXPERT_B, limb, write_tiny_cohort
-from test_readings import give_predictions
+from test_readings import give_predictions, give_variants
 
 from boneviz.cohort import Cohort
 from boneviz.errors import LeakageError
+from boneviz.folds import Folds
 from boneviz.report import write_report
 from boneviz.volume import Volume
 
@@ -46,9 +48,14 @@ def test_it_asks_for_nothing_outside_itself(cohort: Cohort, tmp_path: Path) -> N
     page = page_of(cohort, tmp_path)
     tags = Tags(page).found
     assert {tag for tag, _ in tags} & {"script", "link", "iframe", "object"} == set()
-    sources = [a[name] for _, a in tags for name in ("src", "href", "action") if name in a]
-    assert sources
-    assert all(str(source).startswith("data:image/png;base64,") for source in sources)
+    sources = [str(a[name]) for _, a in tags for name in ("src", "href", "action") if name in a]
+    pictures = [source for source in sources if not source.startswith("#")]
+    assert pictures
+    assert all(source.startswith("data:image/png;base64,") for source in pictures)
+    # the table of contents leads to what is on the page
+    anchors = {str(a["id"]) for _, a in tags if "id" in a}
+    assert {source[1:] for source in sources if source.startswith("#")} == anchors
+    assert {"cohort", "folds", "matrix", "patients", "settings", "caveats"} <= anchors
     assert "url(" not in page
     assert "@import" not in page
 
@@ -126,3 +133,121 @@ def test_it_lists_where_the_experts_differ(cohort: Cohort, tmp_path: Path) -> No
     # expert B draws 6 mm further in: one rim of expert A in either patient, beyond 5 mm at corners
     assert len(re.findall(r"Expert A +extension +(soft tissue|bone) +\d+\.\d", text)) == 2
     assert text.count("Where Expert A and Expert B differ.") == 2
+
+
+@pytest.fixture
+def ten_readers(cohort: Cohort) -> Cohort:
+    return give_variants(cohort)
+
+
+def text_of(page: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+
+
+def test_it_shows_the_folds(cohort: Cohort, tmp_path: Path) -> None:
+    assert "No folds were dealt in this cohort" in page_of(cohort, tmp_path)
+    Folds({"P01": 1, "P02": 0, "P99": 0}, seed=5).save(cohort.root / "folds.json")
+    text = text_of(page_of(cohort, tmp_path))
+    # boxes of P01 are 32 and 20 mm wide, 10 x 10 x 6 and 6 x 6 x 4 voxels of 3 x 3 x 6 mm: 32.4 and
+    # 7.8 mL; those of P02 36 and 24 mm, 12 x 12 x 6 and 8 x 8 x 4 voxels: 46.7 and 13.8 mL
+    assert re.search(r"Fold Held out n Learned from .* 0 P02, P99 2 1 30\.2 30\.2 30\.2 ", text)
+    assert " 1 P01 1 2 20.1 20.1 20.1 " in text
+    assert "In folds or cohort, not in both: P99." in text
+
+
+def test_ten_readers_and_what_fusion_gains(ten_readers: Cohort, tmp_path: Path) -> None:
+    page = page_of(ten_readers, tmp_path)
+    text = text_of(page)
+    assert "What fusion gains" in text
+    # the fused models copy their experts; of CT alone one case of two is missed: 1 - (0 + 1) / 2
+    assert re.search(
+        r"Expert A CT only 2 0 / 1 1\.000 0\.500 \+0\.500 \[\+0\.000,.\+1\.000\] 0\.707", text
+    )
+    assert "Ablations and repeats Model A (CT only)" in text
+    assert "Control, one expert and two seeds." in text
+    # scores of variants stand in no patient's table, and pictures show four readers
+    assert not re.search(r"<td>Model A \(CT only\)</td><td>\d+\.\d", page)
+    assert page.count("<i style=") == 4
+    assert page.count("<svg") == 2
+
+
+def test_curves_and_cards_of_models(cohort: Cohort, tmp_path: Path) -> None:
+    models = cohort.root / "models"
+    models.mkdir()
+    card = {
+        "reader": {"name": "<b>Model A</b>"},
+        "net": {"architecture": "unet", "filters": [4, 8]},
+        "fuse": {"modality": "fused"},
+        "spacing_mm": [2.5, 2.5, 2.5],
+        "patch": [64, 64, 64],
+        "trained_on": ["P02"],
+        "settings": {"steps": 900, "batch": 2, "rate": 0.002, "seed": 7},
+        "boneviz": "0.1.0",
+        "torch": "<script>",
+    }
+    for fold in (0, 1):
+        (models / f"model_a_fold{fold}.json").write_text(json.dumps(card | {"fold": fold}))
+    (models / "other.json").write_text("[]")
+    log = {"loss": [1.2, 0.8, 0.5], "watched": [[2, 0.4], [3, 0.6]]}
+    (models / "model_a_fold0.log.json").write_text(json.dumps(log))
+    (models / "model_b_fold0.log.json").write_text(json.dumps({"loss": [1.0]}))
+    page = page_of(cohort, tmp_path)
+    text = text_of(page)
+    # both folds in one row, as all else is the same
+    assert "&lt;b&gt;Model A&lt;/b&gt; fused 0, 1 unet (4, 8) 2.5 x 2.5 x 2.5" in text
+    assert "900 2 0.002 7 1 boneviz 0.1.0, torch &lt;script&gt;" in text
+    assert "other.json: not a model&#x27;s card" in text
+    assert "<b>Model" not in page and "<script" not in page
+    # patients, the loss of two models, and what was watched of one
+    assert page.count("<svg") == 1 + 2 + 1
+    (models / "model_b_fold0.log.json").write_text("{}")
+    assert "not the log of a fit" in page_of(cohort, tmp_path)
+
+
+def test_hostile_names_are_text_in_tables_and_plots(tmp_path: Path) -> None:
+    bad = "<img src=x onerror=alert(1)>"
+    made = write_tiny_cohort(tmp_path / "bad", [limb(bad)])
+    text = (made.root / "cohort.toml").read_text()
+    (made.root / "cohort.toml").write_text(text.replace('"Expert A"', f'"{bad}"'))
+    (made.root / bad / "expert_a.nii.gz").rename(
+        made.root / bad / "img_src_x_onerror_alert_1.nii.gz"
+    )
+    page = page_of(Cohort.open(made.root), tmp_path)
+    assert "<img src=x" not in page
+    assert page.count("&lt;img src=x onerror=alert(1)&gt;") > 5
+
+
+def test_many_patients_stay_below_five_megabytes(
+    ten_readers: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from boneviz import report
+
+    # as if pictures had the room of one patient among as many as fill the page
+    sizes = []
+    for room in (3_600_000, 60_000, 2_000):
+        monkeypatch.setattr(report, "PICTURES_BYTES", room)
+        page = page_of(ten_readers, tmp_path)
+        encoded = re.findall(r"data:image/png;base64,([^\"]+)", page)
+        assert sum(map(len, encoded)) <= room
+        sizes.append(len(encoded))
+    assert sizes[0] == 6
+    assert sizes[2] == 0
+    assert "Without pictures, which would make this file larger than 5 MB: 2 of the cases" in page
+    # 24 patients take, beside their pictures, what two take twelve times at most
+    assert 12 * len(page) < 5_000_000 - 3_600_000
+
+
+def test_scores_may_be_given(cohort: Cohort, tmp_path: Path) -> None:
+    from boneviz.scorecohort import score_cohort
+
+    before = page_of(cohort, tmp_path)
+    scores = score_cohort(cohort, progress=False)
+    write_report(cohort, tmp_path / "given.html", scores=scores, progress=False)
+    assert (tmp_path / "given.html").read_text(encoding="utf-8") == before
+
+
+def test_caveats_say_what_n_cannot_show(cohort: Cohort, tmp_path: Path) -> None:
+    text = text_of(page_of(cohort, tmp_path))
+    assert "The patients are phantoms with planted expert styles." in text
+    assert "Neither expert is truth." in text
+    assert "the smallest p that a sign-flip test can give is 0.5: no p below 0.05" in text

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from small import EXPERT_A, EXPERT_B, limb, write_case, write_tiny_cohort
-from test_readings import give_predictions
+from test_readings import give_predictions, give_variants
 
 from boneviz import scorecohort
 from boneviz.case import CaseRef
@@ -436,3 +436,30 @@ def test_a_run_that_ends_from_outside_says_so_in_one_line(
     assert run.returncode == status
     assert len(said) == 1 and said[0].startswith(expected), said
     assert not out.exists()
+
+
+def test_variants_are_resumed_too_and_one_gone_is_missed(
+    tiny_cohort: Cohort, tmp_path: Path, read_cases: list[str]
+) -> None:
+    cohort, out = tiny_cohort.only(["P01", "P02"]), tmp_path / "scores.csv"
+    give_predictions(cohort)
+    cohort = give_variants(cohort)
+    whole = score_cohort(cohort, out=out, workers=1, progress=False)
+    assert len(whole) == 2 * 18
+    read_cases.clear()
+    assert rows_of(score_cohort(cohort, out=out, workers=1, progress=False)) == rows_of(whole)
+    assert read_cases == []
+    # all rows of a variant of P02: the pairs that are left are every pair of nine readers
+    table = pd.read_csv(out, dtype=str, keep_default_na=False)
+    gone = (table["patient_id"] == "P02") & (table["candidate"] == "Model A (CT only)")
+    assert gone.sum() == 2
+    table[~gone].to_csv(out, index=False)
+    assert rows_of(score_cohort(cohort, out=out, workers=1, progress=False)) == rows_of(whole)
+    assert read_cases == ["P02"]
+    # a table with every pair, as was made before, is scored anew as well
+    table = pd.read_csv(out, dtype=str, keep_default_na=False)
+    more = table.tail(1).assign(reference="Model A (seed 1)", reference_kind="model")
+    pd.concat([table, more]).to_csv(out, index=False)
+    read_cases.clear()
+    assert rows_of(score_cohort(cohort, out=out, workers=1, progress=False)) == rows_of(whole)
+    assert read_cases == ["P02"]

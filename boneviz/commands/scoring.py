@@ -33,6 +33,8 @@ REGION_COLUMNS = {
     "centroid_y_mm": "y mm",
     "centroid_z_mm": "z mm",
 }
+FUSION_COLUMNS = ["mean", "mean_low", "mean_high", "sd", "median", "median_low", "median_high"]
+FUSION_COLUMNS += ["better_rate", "p", "p_holm"]
 PARTLY = 3  # the exit status where all was done but for some cases
 
 
@@ -102,6 +104,7 @@ def add(commands: Commands) -> None:
 
     made = commands.add("report", _report, "Write one self-contained HTML page.", commands.read)
     made.add_argument("--out", type=Path, required=True, help="the .html file")
+    made.add_argument("--scores", type=Path, help="a table of `boneviz score`, instead of scoring")
 
 
 def _score(options: argparse.Namespace) -> int:
@@ -204,16 +207,24 @@ def _compare(options: argparse.Namespace) -> None:
         _require_of(cohort, scores, options.scores)
     evaluation = cross_evaluate(scores, metric=options.metric)
     print(f"{options.metric}, candidates down, reference across, mean ± SD over patients\n")
-    print(evaluation.to_table().to_string())
+    blocks = [[r.name for r in evaluation.main], [r.name for r in evaluation.variants]]
+    matrix = evaluation.to_table()
+    print(matrix.loc[blocks[0]].to_string())
+    if blocks[1]:
+        print(f"\nablations and repeats\n{matrix.loc[blocks[1]].to_string()}")
     numbers = ["mean", "sd", "mean_plus_sd", "mean_minus_sd", "median", "n", "n_defined"]
     numbers += ["n_missed", "n_false_alarm", "worst_case_mean"]
     summary = evaluation.summary().set_index(["candidate", "reference"])[numbers]
-    print(f"\n{summary.round(3).to_string()}")
-    by_patient = evaluation.values.set_axis(
-        [f"{pair[1]} / {pair[0]}" for pair in evaluation.values.columns],
-        axis="columns",
-    )
-    print(f"\nby patient, candidate / reference\n{by_patient.round(3).to_string()}")
+    for block in blocks:
+        own = summary[summary.index.get_level_values("candidate").isin(block)]
+        if not own.empty:
+            print(f"\n{own.round(3).to_string()}")
+    for block in blocks:
+        pairs = [pair for pair in evaluation.values.columns if pair[1] in block]
+        names = [f"{pair[1]} / {pair[0]}" for pair in pairs]
+        by_patient = evaluation.values[pairs].set_axis(names, axis="columns")
+        if pairs:
+            print(f"\nby patient, candidate / reference\n{by_patient.round(3).to_string()}")
     print(f"\n{evaluation.words}")
     _print_study(scores)
     _say_demonstration(cohort, scores)
@@ -221,8 +232,9 @@ def _compare(options: argparse.Namespace) -> None:
 
 def _print_study(scores: CohortScores) -> None:
     """Print what goes beyond the matrix, where there are two models of two experts."""
-    from boneviz.endpoints import endpoints, lean, seed_control, volume_bias
+    from boneviz.endpoints import control_words, endpoints, lean, seed_control, volume_bias
 
+    _print_fusion(scores)
     try:
         tested = endpoints(scores)
     except InputError:  # said in the words above
@@ -236,7 +248,24 @@ def _print_study(scores: CohortScores) -> None:
     text = shown.to_string(index=False, float_format="{:.2f}".format)
     print(f"\ncandidate / reference\n{text}")
     for control in seed_control(scores):
-        print(f"\ncontrol, one expert and two seeds: {control.words}")
+        words = control_words(control, tested["mean"].iloc[0])
+        print(f"\ncontrol, one expert and two seeds: {words}")
+
+
+def _print_fusion(scores: CohortScores) -> None:
+    """Print what fusion gains, where there are ablations."""
+    from boneviz.ablation import fusion_gain, fusion_words
+
+    table = fusion_gain(scores)
+    if table.empty:
+        return
+    what = ["expert", "ablation", "n", "n_dropped"]
+    levels = table[[*what, "n_missed_fused", "n_missed_ablated", "mean_fused", "mean_ablated"]]
+    levels = levels.round(3)
+    gains = table[["expert", "ablation", *FUSION_COLUMNS]].round(4)
+    print(f"\nfusion: Dice of fused models and of their ablations\n{levels.to_string(index=False)}")
+    print(f"\nfused less ablation, by patient\n{gains.to_string(index=False)}")
+    print(f"\n{fusion_words(table)}")
 
 
 def _require_of(cohort: Cohort, scores: CohortScores, path: Path) -> None:
@@ -259,11 +288,17 @@ def _say_demonstration(cohort: Cohort, scores: CohortScores) -> None:
 
 def _report(options: argparse.Namespace) -> None:
     from boneviz.report import write_report
+    from boneviz.scoretable import read_scores
 
+    cohort, scores = Cohort.open(options.cohort), None
+    if options.scores is not None:
+        scores = read_scores(options.scores)
+        _require_of(cohort, scores, options.scores)
     write_report(
-        Cohort.open(options.cohort),
+        cohort,
         options.out,
         predictions=options.predictions,
+        scores=scores,
         progress=not options.quiet,
     )
     print(f"report in {options.out}")

@@ -106,11 +106,11 @@ def _overlay(
         for name in names:
             votes += shown.mask(name, thresholds)
         rgba[1 : len(names) + 1, :3] = [rgb_of(colour) for colour in heat_colours(len(names))]
-        rgba[1 : len(names) + 1, 3] = 0.72
+        rgba[1 : len(names) + 1, 3] = 0.8
         return Overlay(votes, rgba)
     if fill["kind"] == "wash":
         model = next(style.reader for style in shown.styles if style.name == fill["model"])
         rgba[:, :3] = colour_map("inferno" if pet_map == "viridis" else "viridis")
-        rgba[:, 3] = 0.75 * np.minimum(1, np.arange(256) / 255 / 0.2)
+        rgba[:, 3] = 0.8 * np.minimum(1, np.arange(256) / 255 / 0.2)
         return Overlay(shown.probabilities[model], rgba)
     return None

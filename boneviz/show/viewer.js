@@ -78,6 +78,8 @@ export class SliceView {
       pair: (place, name) => this.choose(place, name),
       threshold: (name, value) => this.setThreshold(name, value),
     });
+    // the colours of the other views are explained where those of the readers stand
+    this.chrome.head.append(this.modebar.legend);
     this.image = el("canvas", { class: "bv-image", "data-testid": "slices", "aria-hidden": "true" });
     this.layer = el("canvas", { class: "bv-layer", "data-testid": "overlay", "aria-hidden": "true" });
     this.pen = this.layer.getContext("2d");
@@ -277,7 +279,7 @@ export class SliceView {
   }
 
   nextView() {
-    if (this.info) this.set({ view: nextView(this.model.get("view"), this.info.readers) });
+    if (this.info && this.plan) this.set({ view: nextView(this.plan.view, this.info.readers) });
   }
 
   /** Count all readers, or show a pair again; from another view go to the heat. */
@@ -483,7 +485,7 @@ export class SliceView {
     chrome.map.value = look.colourMap;
     chrome.exact.setAttribute("aria-pressed", String(look.exact));
     // in the other views the pair says who is drawn, and in which colours
-    chrome.legend.style.visibility = plan.view === "readers" ? "" : "hidden";
+    chrome.legend.hidden = plan.view !== "readers";
     plan.lines.forEach((line, i) => chrome.legend.children[i]?.setAttribute("aria-pressed", String(line.visible)));
     this.showReadout();
   }

@@ -491,15 +491,15 @@ def test_pictures_have_the_colours_of_the_view(viewer: SliceViewer) -> None:
     )
     found = row({"kind": "heat"}, thresholds={"Model A": 0.3})
     one, two, _ = (np.array(rgb_of(c)) for c in heat_colours(3))
-    # rint(0.72 * 255) = 184; the model says yes at 2, with expert B, and at 3
-    np.testing.assert_allclose(found, np.array([one, two, two, one]) * 184 / 255, atol=1)
+    # 0.8 * 255 = 204; the model says yes at 2, with expert B, and at 3
+    np.testing.assert_allclose(found, np.array([one, two, two, one]) * 204 / 255, atol=1)
     found = row({"kind": "heat"})
-    np.testing.assert_allclose(found[2], one * 184 / 255, atol=1)
+    np.testing.assert_allclose(found[2], one * 204 / 255, atol=1)
     found = row({"kind": "wash", "model": "Model A"})
-    # both cover rint(0.75 * 255) = 191
-    wash = colour_map("viridis")
+    # both cover 0.8 * 255 = 204
+    wash = colour_map("viridis").astype(float)
     np.testing.assert_allclose(
-        found, [[0] * 3, [0] * 3, wash[77] * 191 / 255, wash[255] * 191 / 255], atol=1
+        found, [[0] * 3, [0] * 3, wash[77] * 204 / 255, wash[255] * 204 / 255], atol=1
     )
 
 

@@ -71,12 +71,11 @@ export function buildModebar(act) {
     type: "button", class: "bv-tool", "data-testid": "heat", "aria-pressed": "false",
     title: "How many of all readers say yes (H)", onclick: () => act.heat(),
   }, "Heat");
-  const legend = el("span", { class: "bv-meanings", role: "list", "aria-label": "What the colours mean", "data-testid": "meanings" });
+  const legend = el("div", { class: "bv-meanings", role: "list", "aria-label": "What the colours mean", "data-testid": "meanings" });
   const model = chooser("threshold-model", (name) => {
     tuned = name;
     act.threshold(name, NaN);
   });
-  model.label.textContent = "Threshold of";
   const slider = el("input", {
     type: "range", min: 0.01, max: 1, step: 0.01, "data-testid": "threshold",
     title: "From which probability on the model says yes; double-click for 0.50",
@@ -84,7 +83,7 @@ export function buildModebar(act) {
   });
   const value = el("output", { class: "bv-threshold-value", "data-testid": "threshold-value" });
   const threshold = el("span", { class: "bv-group bv-end", role: "group", "aria-label": "Threshold" }, model.whole, slider, value);
-  const bar = el("div", { class: "bv-bar bv-modebar", role: "toolbar", "aria-label": "View" }, views, pair, heat, legend, threshold);
+  const bar = el("div", { class: "bv-bar bv-modebar", role: "toolbar", "aria-label": "View" }, views, pair, heat, threshold);
   let meant = "";
 
   /** @param {Plan} plan @param {Info} info @param {Record<string, number>} thresholds @param {string} petMap */
@@ -111,21 +110,24 @@ export function buildModebar(act) {
     // in the other views the slider's own choice, at first the candidate
     tuned = models.includes(fixed) ? fixed : models.includes(tuned) ? tuned : models[0] ?? "";
     threshold.hidden = fixed ? !models.includes(fixed) : !models.length;
-    offer(model.select, fixed ? [tuned] : models, tuned);
+    offer(model.select, models, tuned);
+    model.select.hidden = Boolean(fixed);
+    model.label.textContent = fixed ? "Threshold" : "Threshold of";
     if (tuned) {
       const now = thresholdOf(thresholds, tuned);
       slider.value = String(now);
       slider.setAttribute("aria-label", `Threshold of ${tuned}`);
       value.textContent = now.toFixed(2);
     }
+    legend.hidden = plan.view === "readers" && !plan.why;
     const words = meanings(plan, info, thresholds);
     const key = JSON.stringify([plan.fill.kind, plan.why, words, petMap]);
     if (key === meant) return;
     meant = key;
     const before = [];
     if (plan.why) before.push(plan.why);
-    if (plan.fill.kind === "heat") before.push(`of ${info.readers.length} readers say yes:`);
-    if (plan.fill.kind === "wash") before.push("0", scale(washMap(petMap)), "1");
+    if (plan.fill.kind === "heat") before.push(`how many of ${info.readers.length} readers say yes:`);
+    if (plan.fill.kind === "wash") before.push("probability 0", scale(washMap(petMap)), "1");
     legend.replaceChildren(...before, ...words.map(meaningOf));
   };
   const clear = () => {
@@ -135,5 +137,5 @@ export function buildModebar(act) {
   };
   clear();
   heat.hidden = true;
-  return { bar, show, clear };
+  return { bar, legend, show, clear };
 }

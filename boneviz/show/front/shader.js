@@ -110,6 +110,11 @@ float dash(vec2 normal, float shift) {
   return clamp(min(phase, uDash.y - phase) + 0.5, 0.0, 1.0);
 }
 
+// A colour that means a number, over grey: the uptake's hue would make it mean another.
+vec3 over(vec3 under, vec3 colour) {
+  return mix(vec3(dot(under, vec3(0.2126, 0.7152, 0.0722))), colour, 0.8);
+}
+
 void main() {
   vec2 pixel = gl_FragCoord.xy - uCorner;
   vec3 mm = uStartMm + pixel.x * uRightMm + pixel.y * uUpMm;
@@ -136,7 +141,7 @@ void main() {
     vec3 washVoxel = (mm - uWashOrigin) / uBitsSpacing;
     float p = inside(washVoxel, uWashShape) ? texture(uWash, ((washVoxel + 0.5) / uWashShape).zyx).r : 0.0;
     vec3 wash = texture(uColours, vec2((p * 255.0 + 0.5) / 256.0, 0.75)).rgb;
-    colour = mix(colour, wash, 0.75 * min(1.0, p / 0.2));
+    colour = mix(colour, over(colour, wash), min(1.0, p / 0.2));
   }
 
   vec3 bitsVoxel = (mm - uBitsOrigin) / uBitsSpacing;
@@ -223,8 +228,8 @@ void main() {
       }
       if (uFill == 2 && votes > 0.0) {
         int lower = int(floor(votes));
-        vec3 below = lower == 0 ? colour : mix(colour, uHeatColour[lower], 0.72);
-        vec3 above = mix(colour, uHeatColour[min(lower + 1, 8)], 0.72);
+        vec3 below = lower == 0 ? colour : over(colour, uHeatColour[lower]);
+        vec3 above = over(colour, uHeatColour[min(lower + 1, 8)]);
         colour = mix(below, above, votes - float(lower));
       }
       colour *= 1.0 - 0.72 * halo;

@@ -36,7 +36,7 @@ from boneviz.show.state import (
 )
 from boneviz.show.surfaces import SurfaceView
 from boneviz.show.tables import METRICS, MatrixView, PatientTable, patient_table
-from boneviz.show.viewer import MAX_READERS, SliceViewer
+from boneviz.show.viewer import DEFAULT_THRESHOLD, MAX_READERS, SliceViewer
 from boneviz.volume import Volume
 
 __all__ = ["Explorer"]
@@ -90,6 +90,8 @@ class Explorer(widgets.VBox):
             off=[reader.name for reader in readers if reader.variant],
         )
         self._pending: dict[str, asyncio.TimerHandle] = {}
+        self._surfaces_at = self.state.thresholds
+        self._left_out: tuple[Reader, ...] = ()
         shown = self._read(self.state.case_id)
 
         self.viewer = SliceViewer()
@@ -101,7 +103,7 @@ class Explorer(widgets.VBox):
         self._words = widgets.HTML()
         self._title = widgets.HTML()
         self._caution = widgets.HTML()
-        self._left_out = widgets.HTML()
+        self._notes = widgets.HTML()
         self._problem = widgets.HTML()
         super().__init__(
             [
@@ -120,7 +122,7 @@ class Explorer(widgets.VBox):
                 ),
                 self._problem,
                 self._caution,
-                self._left_out,
+                self._notes,
                 self.viewer,
                 self.surfaces.figure,
                 FitWidth(),
@@ -157,6 +159,9 @@ class Explorer(widgets.VBox):
             before.thresholds,
         ):
             self._render_view()
+        if state.thresholds != before.thresholds:
+            self._render_notes()
+            self._later("thresholds", self._render_thresholds)
         if state.cursor_mm != before.cursor_mm:
             self._render_cursor()
 
@@ -251,7 +256,8 @@ class Explorer(widgets.VBox):
         self._title.value = _title(self._cohort, self.state.case_id)
         caution = shown.from_phantoms and not self._cohort.synthetic
         self._caution.value = _alert(DEMONSTRATION) if caution else ""
-        self._left_out.value = _left_out(shown.left_out)
+        self._left_out = shown.left_out
+        self._render_notes()
         here = {style.name for style in shown.styles}
         pair = self.state.pair if self.state.pair and here.issuperset(self.state.pair) else None
         self.viewer.show(
@@ -266,8 +272,10 @@ class Explorer(widgets.VBox):
         self._later("surfaces", lambda: self._render_surfaces(shown))
 
     def _render_surfaces(self, shown: _Shown) -> None:
+        self._surfaces_at = self.state.thresholds
+        soft = {reader: self.viewer.outline(reader.name) for reader in shown.probabilities}
         self.surfaces.show(
-            shown.case,
+            shown.case.with_masks(soft),
             styles=shown.styles,
             visible=self.state.visible,
             cursor_mm=self.state.cursor_mm or shown.cursor_mm,
@@ -280,9 +288,20 @@ class Explorer(widgets.VBox):
     def _render_view(self) -> None:
         self.viewer.view = self.state.view
         self.viewer.thresholds = dict(self.state.thresholds)
-        # a pair of which one is not in this case waits for a case that has both
         if self.state.pair and set(self._readers_here()).issuperset(self.state.pair):
             self.viewer.pair = list(self.state.pair)
+
+    def _render_notes(self) -> None:
+        self._notes.value = _notes(self._left_out, dict(self.state.thresholds))
+
+    def _render_thresholds(self) -> None:
+        before, now = dict(self._surfaces_at), dict(self.state.thresholds)
+        self._surfaces_at = self.state.thresholds
+        for style in self._styles:
+            name = style.name
+            if name in self._readers_here() and before.get(name) != now.get(name):
+                visible = name in self.state.visible
+                self.surfaces.redraw(style, self.viewer.outline(name), visible=visible)
 
     def _render_cursor(self) -> None:
         cursor_mm = self.state.cursor_mm
@@ -326,15 +345,22 @@ def _title(cohort: Cohort, case_id: str) -> str:
     )
 
 
-def _left_out(readers: Sequence[Reader]) -> str:
-    """Return which readers are not in the slices and in 3D, or nothing."""
-    if not readers:
-        return ""
-    names = ", ".join(reader.name for reader in readers)
-    return (
-        '<div style="font-size:12px;opacity:.75">Slices and 3D show at most '
-        f"{MAX_READERS} readers; left out here: {html.escape(names)}. "
-        "Their scores are in the table.</div>"
+def _notes(left_out: Sequence[Reader], thresholds: Mapping[str, float]) -> str:
+    """Return who is not in slices and 3D, and who is there at another threshold than in the table."""
+    notes = []
+    if left_out:
+        names = ", ".join(reader.name for reader in left_out)
+        notes.append(
+            f"Slices and 3D show at most {MAX_READERS} readers; left out here: {names}. "
+            "Their scores are in the table."
+        )
+    moved = [f"{name} from {t:.2f} on" for name, t in thresholds.items() if t != DEFAULT_THRESHOLD]
+    if moved:
+        notes.append(
+            f"Slices and 3D show {', '.join(moved)}; scores stay at {DEFAULT_THRESHOLD:.2f}."
+        )
+    return "".join(
+        f'<div style="font-size:12px;opacity:.75">{html.escape(note)}</div>' for note in notes
     )
 
 

@@ -197,6 +197,7 @@ export class SliceView {
     if (tooLarge > this.scene.maxSize) {
       return this.fallBack(`a volume has ${tooLarge} voxels along one axis and this GPU takes ${this.scene.maxSize}`);
     }
+    this.scene.retain(Object.keys(load.info.volumes));
     for (const [name, volume] of Object.entries(load.info.volumes)) {
       this.scene.upload(name, load.arrays[name], volume);
     }

@@ -202,6 +202,21 @@ class SliceViewer(anywidget.AnyWidget):
                 # also what stays the same here: the page may have moved on and not been heard yet
                 self.send_state(["case_info", *OF_ONE_CASE])
 
+    def outline(self, name: str) -> Volume:
+        """Return where a reader of the case shown says yes, a model at its present threshold.
+
+        Raises
+        ------
+        InputError
+            No case is shown, or it has no such reader.
+        """
+        shown = self._shown
+        if shown is None:
+            raise InputError("no case is shown; call show() first")
+        if name not in (names := [style.name for style in shown.styles]):
+            raise InputError(f"no reader {name!r} is shown; there is {', '.join(names)}")
+        return Volume(shown.mask(name, self.thresholds), shown.case.ct.grid, "label")
+
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """Take over what the page changed, but not what it says of a case shown before."""
         taken = {name: value for name, value in sync_data.items() if name not in OF_ONE_CASE}

@@ -77,7 +77,11 @@ def keep_for_all_eyes(page: NotebookPage, name: str) -> None:
 def test_regions_counts_and_probabilities_are_where_they_belong(notebook: Open) -> None:
     page, stage = opened(notebook, SHOW)
     viewer = page.viewer()
-    stage_top = page.box(stage.locator)[1]
+
+    def chrome_height() -> float:
+        return page.box(stage.locator)[1] - page.box(viewer)[1]
+
+    height = chrome_height()
     keep_for_all_eyes(page, "readers")
 
     # the kernel is busy and nothing is sent: all is in the page already
@@ -100,7 +104,7 @@ def test_regions_counts_and_probabilities_are_where_they_belong(notebook: Open) 
       return after.some((v, i) => Math.abs(v - before[i]) > 60);
     }"""
     assert page.page.evaluate(shown_at_once, "view-disagreement")
-    assert page.box(stage.locator)[1] == stage_top
+    assert chrome_height() == height, "the slices must stay where they are"
     assert words(page) == ["only Expert A", "only Expert B", "both"]
     image = stage.pixels()
     assert signs(image, stage, 54) == {"first"}
@@ -117,6 +121,7 @@ def test_regions_counts_and_probabilities_are_where_they_belong(notebook: Open) 
 
     assert page.page.evaluate(shown_at_once, "view-error")
     assert words(page) == ["missed: only Expert B", "extra: only Model B", "found: both"]
+    assert chrome_height() == height
     viewer.get_by_test_id("pair-reference").select_option("Expert A")
     viewer.get_by_test_id("pair-candidate").select_option("Model A")
     page.settle()
@@ -144,6 +149,7 @@ def test_regions_counts_and_probabilities_are_where_they_belong(notebook: Open) 
         page.page.keyboard.press("v")
     page.settle()
     assert words(page) == ["Expert A", "Model A at 0.50"]
+    assert chrome_height() == height
     image = stage.pixels()
     for x_mm in (35, 26, 46):
         probability = 1 - ((x_mm - 32) ** 2 + 6.5**2) ** 0.5 / 36

@@ -174,6 +174,10 @@ test("a picture that fails says why, and the next plane is still asked for", asy
   assert.equal(pictures.wishes.next().key, "a2");
   pictures.upload("ct", new Uint8Array(8), { lattice });
   assert.equal(pictures.failed.size, 0);
+  // a case with fewer models leaves nothing of the one before
+  pictures.upload("probability_2", new Uint8Array(2), { lattice });
+  pictures.retain(["ct", "pet"]);
+  assert.deepEqual([...pictures.volumes.keys()], ["ct"]);
 });
 
 test("lines of readers who agree lie beside each other, dashed over solid", () => {

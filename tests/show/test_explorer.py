@@ -223,6 +223,27 @@ def test_view_pair_and_thresholds_are_one_state_with_the_page(explorer: Explorer
         ["Model B", "Expert B"],
     )
     assert explorer.viewer.thresholds == {}
+    assert explorer._notes.value == ""
+
+
+def test_3d_follows_a_models_threshold(explorer: Explorer) -> None:
+    def readers() -> list[str]:
+        return [t.customdata[0] for t in explorer.surfaces.figure.data if t.meta == "reader"]
+
+    assert readers() == ["Expert A", "Expert B", "Model A", "Model B"]
+    # the models are sure by 0.9 wherever they say yes
+    explorer.viewer.thresholds = {"Model A": 0.95}
+    assert readers() == ["Expert A", "Expert B", "Model B"]
+    explorer.viewer.visible = ["Expert A", "Expert B", "Model B"]
+    explorer.viewer.thresholds = {"Model A": 0.85}
+    assert readers() == ["Expert A", "Expert B", "Model B", "Model A"]
+    assert explorer.surfaces.figure.data[-1].visible is False
+    # the table does not follow, and the page says so
+    assert "Slices and 3D show Model A from 0.85 on; scores stay at 0.50" in explorer._notes.value
+    # the next patient opens at the same threshold
+    explorer.viewer.thresholds = {"Model B": 0.95}
+    explorer.select("P02")
+    assert readers() == ["Expert A", "Expert B", "Model A"]
 
 
 def test_a_study_of_ten_readers_opens_with_its_four_and_offers_variants(tmp_path: Path) -> None:
@@ -247,7 +268,7 @@ def test_a_study_of_ten_readers_opens_with_its_four_and_offers_variants(tmp_path
     assert explorer.viewer.visible == names[:4]
     left = sorted({variant.name for variant in variants}.difference(names))
     assert len(left) == 2
-    assert f"at most 8 readers; left out here: {', '.join(left)}" in explorer._left_out.value
+    assert f"at most 8 readers; left out here: {', '.join(left)}" in explorer._notes.value
     # a variant can be switched on
     explorer.viewer.visible = names[:5]
     assert names[4] in explorer.state.visible

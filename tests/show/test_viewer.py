@@ -248,6 +248,24 @@ def test_a_threshold_finds_the_same_voxels_in_page_and_python(tmp_path: Path) ->
     assert packing.least_byte(0.5) == 128
 
 
+def test_an_outline_is_a_mask_or_where_the_probability_reaches_its_threshold(
+    viewer: SliceViewer,
+) -> None:
+    with pytest.raises(InputError, match=r"no case is shown; call show\(\) first"):
+        viewer.outline("Expert A")
+    viewer.show(
+        made_case(expert=label((0, 0, 0))),
+        styles_of([EXPERT, MODEL]),
+        predictions={MODEL: likely(x100=0.6, x111=0.49)},
+    )
+    assert np.argwhere(viewer.outline("Expert A").array).tolist() == [[0, 0, 0]]
+    assert np.argwhere(viewer.outline("Model A").array).tolist() == [[1, 0, 0]]
+    viewer.thresholds = {"Model A": 0.49}
+    assert np.argwhere(viewer.outline("Model A").array).tolist() == [[1, 0, 0], [1, 1, 1]]
+    with pytest.raises(InputError, match=r"no reader 'Z' is shown; there is Expert A, Model A"):
+        viewer.outline("Z")
+
+
 def test_the_pair_begins_with_the_first_two_and_stays_where_both_are(viewer: SliceViewer) -> None:
     everybody = made_case(expert=label((1, 1, 1)), other=label((1, 1, 1)), model=label((1, 1, 1)))
     viewer.show(everybody, styles_of([EXPERT, OTHER, MODEL]))

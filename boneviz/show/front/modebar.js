@@ -83,7 +83,7 @@ export function buildModebar(act) {
   });
   const value = el("output", { class: "bv-threshold-value", "data-testid": "threshold-value" });
   const threshold = el("span", { class: "bv-group bv-end", role: "group", "aria-label": "Threshold" }, model.whole, slider, value);
-  const bar = el("div", { class: "bv-bar bv-modebar", role: "toolbar", "aria-label": "View" }, views, pair, heat, threshold);
+  const bar = el("div", { class: "bv-bar bv-modebar", role: "toolbar", "aria-label": "Views and thresholds" }, views, pair, heat, threshold);
   let meant = "";
 
   /** @param {Plan} plan @param {Info} info @param {Record<string, number>} thresholds @param {string} petMap */

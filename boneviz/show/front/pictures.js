@@ -77,6 +77,11 @@ export class Pictures {
     this.mipLook = "";
   }
 
+  /** Forget the volumes of a case before. @param {string[]} names */
+  retain(names) {
+    for (const name of [...this.volumes.keys()]) if (!names.includes(name)) this.volumes.delete(name);
+  }
+
   /** @param {any} message @param {DataView[]} buffers */
   async receive(message, buffers) {
     const wishes = this.wishes;

@@ -100,6 +100,11 @@ export class Scene {
     this.volumes.set(name, { texture, lattice: info.lattice });
   }
 
+  /** Free the volumes of a case before that the present one has no counterpart of. @param {string[]} names */
+  retain(names) {
+    for (const name of [...this.volumes.keys()]) if (!names.includes(name)) this.free(name);
+  }
+
   /** @param {string} name */
   free(name) {
     const volume = this.volumes.get(name);

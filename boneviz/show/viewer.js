@@ -76,7 +76,8 @@ export class SliceView {
       view: (view) => this.set({ view }),
       heat: () => this.toggleHeat(),
       pair: (place, name) => this.choose(place, name),
-      threshold: (name, value) => this.setThreshold(name, value),
+      threshold: (name, value) => this.set({ thresholds: { ...this.model.get("thresholds"), [name]: value } }),
+      refresh: () => this.refresh(),
     });
     // the colours of the other views are explained where those of the readers stand
     this.chrome.head.append(this.modebar.legend);
@@ -294,12 +295,6 @@ export class SliceView {
     const pair = this.plan?.pair;
     if (pair) this.tell("pair", chosenPair(pair, place, name));
     this.refresh();
-  }
-
-  /** @param {string} name @param {number} value NaN leaves it as it is */
-  setThreshold(name, value) {
-    if (Number.isFinite(value)) this.set({ thresholds: { ...this.model.get("thresholds"), [name]: value } });
-    else this.refresh();
   }
 
   /** @param {string} name */

@@ -55,7 +55,7 @@ function scale(map) {
 /**
  * Build the controls. `act` says what each does; `show` puts the state into them.
  *
- * @param {{view: (name: ViewName) => void, heat: () => void, pair: (place: 0 | 1, name: string) => void, threshold: (name: string, value: number) => void}} act
+ * @param {{view: (name: ViewName) => void, heat: () => void, pair: (place: 0 | 1, name: string) => void, threshold: (name: string, value: number) => void, refresh: () => void}} act
  */
 export function buildModebar(act) {
   let tuned = "";
@@ -74,7 +74,7 @@ export function buildModebar(act) {
   const legend = el("div", { class: "bv-meanings", role: "list", "aria-label": "What the colours mean", "data-testid": "meanings" });
   const model = chooser("threshold-model", (name) => {
     tuned = name;
-    act.threshold(name, NaN);
+    act.refresh();
   });
   const slider = el("input", {
     type: "range", min: 0.01, max: 1, step: 0.01, "data-testid": "threshold",

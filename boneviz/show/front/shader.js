@@ -79,7 +79,7 @@ float pattern(int region, vec2 px) {
     vec2 cell = mod(p, 8.0) - 4.0;
     return clamp((2.1 - length(cell)) * uRatio + 0.5, 0.0, 1.0);
   }
-  float along = (region == 0 ? p.x + p.y : p.x - p.y) * 0.7071068;
+  float along = (region == 0 ? p.x - p.y : p.x + p.y) * 0.7071068;
   return clamp((1.5 - abs(mod(along, 7.0) - 3.5)) * uRatio + 0.5, 0.0, 1.0);
 }
 
@@ -203,7 +203,7 @@ void main() {
           slope *= perPixel;
           // signed distance in device pixels, + outside
           float d = uExact == 1 ? exactDistance(r, m, f, perPixel) : (0.5 - value) / max(length(slope), 1e-4);
-          within[r] = clamp(0.5 - d, 0.0, 1.0);
+          within[r] = clamp(0.5 - d / uRatio, 0.0, 1.0);
           if ((uVisible >> r & 1u) != 0u) {
             d = abs(d - uLane[r]);
             // the screen's x runs against the axis
@@ -230,7 +230,12 @@ void main() {
         int lower = int(floor(votes));
         vec3 below = lower == 0 ? colour : over(colour, uHeatColour[lower]);
         vec3 above = over(colour, uHeatColour[min(lower + 1, 8)]);
-        colour = mix(below, above, votes - float(lower));
+        float part = votes - float(lower);
+        colour = mix(below, above, part);
+        // steps are told apart by a dark line, all from the images by a pale one: some eyes see
+        // the middle of the scale as grey
+        float edge = 1.0 - abs(2.0 * part - 1.0);
+        colour = mix(colour, vec3(lower == 0 ? 0.9 : 0.0), edge * (lower == 0 ? 0.8 : 0.55));
       }
       colour *= 1.0 - 0.72 * halo;
       // solid lines first, dashed ones over them: what lies under shows in the gaps

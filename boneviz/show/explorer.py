@@ -346,7 +346,7 @@ def _title(cohort: Cohort, case_id: str) -> str:
 
 
 def _notes(left_out: Sequence[Reader], thresholds: Mapping[str, float]) -> str:
-    """Return who is not in slices and 3D, and who is there at another threshold than in the table."""
+    """Return who is not in slices and 3D, and who is at another threshold than in the table."""
     notes = []
     if left_out:
         names = ", ".join(reader.name for reader in left_out)

@@ -1,10 +1,9 @@
 """Disagreement, error and probability in the slice viewer: pixels at known millimetres.
 
-On the axial slice at 13.5 mm along y = -20 mm, x in mm (see `browser.patient`)::
-
-    Expert A             22 .................. 58      radius sqrt(18^2 - 1.5^2) about 40
-    Expert B                 30 ...... 50              radius sqrt(10^2 - 1.5^2) about 40
-    Model A         15 .............. 49               radius sqrt(18^2 - 6.5^2) about 32
+On the axial slice at 13.5 mm the balls of `browser.patient` are circles: expert A about (40, -20)
+with radius sqrt(18^2 - 1.5^2) = 17.9 mm, expert B there with 9.9 mm, model A about (32, -20) with
+sqrt(18^2 - 6.5^2) = 16.8 mm. The bone ring, 24 to 32 mm about 0, is white as dots are: the places
+below lie outside it.
 """
 
 from __future__ import annotations
@@ -32,13 +31,19 @@ SHOW = (
     "v.mode = 'ct'\n"
     "v.show(patient(), styles(), predictions=predictions(), cursor_mm=(-60, 40, 13.5))\nv"
 )
+# x and y in mm, and who says yes there
+ONLY_A = (54, -20)
+A_AND_B = (45, -20)  # and model A
+A_AND_MODEL = (27, -28)
+ONLY_MODEL = (20, -29)  # 21.9 mm from the experts' middle, 15.0 mm from the model's
+NOBODY = (70, -20)
 FIRST, SECOND, BOTH = (rgb_of(colour) for colour in PAIR_COLOURS)
 SOFT_TISSUE = 76  # of 255: 40 HU in the bone window
 
 
-def signs(image: NDArray[np.int16], stage: Stage, x_mm: float) -> set[str]:
-    """Return whose marks are seen on the axial slice within 6 pixels of a place at y = -20 mm."""
-    around = patch(image, stage.at("axial", x_mm, -20), 6)
+def signs(image: NDArray[np.int16], stage: Stage, place_mm: tuple[float, float]) -> set[str]:
+    """Return whose marks are seen on the axial slice within 4 pixels of a place."""
+    around = patch(image, stage.at("axial", *place_mm), 4)
     colours = {"first": FIRST, "second": SECOND, "both": BOTH}
     return {name for name, colour in colours.items() if near(around, colour) >= 3}
 
@@ -107,16 +112,16 @@ def test_regions_counts_and_probabilities_are_where_they_belong(notebook: Open) 
     assert chrome_height() == height, "the slices must stay where they are"
     assert words(page) == ["only Expert A", "only Expert B", "both"]
     image = stage.pixels()
-    assert signs(image, stage, 54) == {"first"}
-    assert signs(image, stage, 40) == {"both"}
-    assert signs(image, stage, 10) == set()
+    assert signs(image, stage, ONLY_A) == {"first"}
+    assert signs(image, stage, A_AND_B) == {"both"}
+    assert signs(image, stage, NOBODY) == set()
     keep_for_all_eyes(page, "disagreement")
 
     # the other way round, then a model in place of an expert
     viewer.get_by_test_id("pair-reference").select_option("Expert B")
     page.settle()
     assert words(page) == ["only Expert B", "only Expert A", "both"]
-    assert signs(stage.pixels(), stage, 54) == {"second"}
+    assert signs(stage.pixels(), stage, ONLY_A) == {"second"}
     assert viewer.get_by_test_id("pair-candidate").input_value() == "Expert A"
 
     assert page.page.evaluate(shown_at_once, "view-error")
@@ -127,7 +132,8 @@ def test_regions_counts_and_probabilities_are_where_they_belong(notebook: Open) 
     page.settle()
     assert words(page) == ["missed: only Expert A", "extra: only Model A", "found: both"]
     image = stage.pixels()
-    assert [signs(image, stage, x) for x in (54, 35, 18.5)] == [{"first"}, {"both"}, {"second"}]
+    found = [signs(image, stage, place) for place in (ONLY_A, A_AND_B, ONLY_MODEL)]
+    assert found == [{"first"}, {"both"}, {"second"}]
     keep_for_all_eyes(page, "error")
     names = viewer.get_by_test_id("pair-candidate").locator("option").all_inner_texts()
     assert names == ["Model A", "Model B"]
@@ -138,10 +144,10 @@ def test_regions_counts_and_probabilities_are_where_they_belong(notebook: Open) 
     page.settle()
     assert words(page) == ["1", "2", "3", "4"]
     image = stage.pixels()
-    for x_mm, count in ((54, 1), (26, 2), (35, 3), (18.5, 1)):
-        seen = patch(image, stage.at("axial", x_mm, -20), 1).mean(axis=(0, 1))
+    for place, count in ((ONLY_A, 1), (A_AND_MODEL, 2), (A_AND_B, 3), (ONLY_MODEL, 1)):
+        seen = patch(image, stage.at("axial", *place), 1).mean(axis=(0, 1))
         expected = 0.2 * SOFT_TISSUE + 0.8 * np.array(rgb_of(heat_colours(4)[count - 1]))
-        np.testing.assert_allclose(seen, expected, atol=6, err_msg=f"{x_mm} mm")
+        np.testing.assert_allclose(seen, expected, atol=6, err_msg=f"{place} mm")
     keep_for_all_eyes(page, "heat")
     page.page.keyboard.press("h")
 
@@ -151,11 +157,12 @@ def test_regions_counts_and_probabilities_are_where_they_belong(notebook: Open) 
     assert words(page) == ["Expert A", "Model A at 0.50"]
     assert chrome_height() == height
     image = stage.pixels()
-    for x_mm in (35, 26, 46):
-        probability = 1 - ((x_mm - 32) ** 2 + 6.5**2) ** 0.5 / 36
+    for x_mm, y_mm in (ONLY_A, A_AND_B, A_AND_MODEL):
+        probability = 1 - ((x_mm - 32) ** 2 + (y_mm + 20) ** 2 + 6.5**2) ** 0.5 / 36
         wash = colour_map("viridis")[round(255 * probability)].astype(float)
-        seen = patch(image, stage.at("axial", x_mm, -20), 1).mean(axis=(0, 1))
-        np.testing.assert_allclose(seen, 0.2 * SOFT_TISSUE + 0.8 * wash, atol=10)
+        seen = patch(image, stage.at("axial", x_mm, y_mm), 1).mean(axis=(0, 1))
+        expected = 0.2 * SOFT_TISSUE + 0.8 * wash
+        np.testing.assert_allclose(seen, expected, atol=10, err_msg=f"{x_mm}, {y_mm} mm")
     keep_for_all_eyes(page, "probability")
     assert page.page.evaluate("window.busy !== null"), "the kernel was to be busy all along"
     assert page.received_bytes - received < 20_000
@@ -181,9 +188,9 @@ def test_a_threshold_moves_the_contour_in_every_view(notebook: Open) -> None:
     click(page, "view-probability")
     assert model_a_hits(stage, 0.25, colour) > 0.6
     click(page, "view-error")
-    # what was missed at 0.5 is found at 0.25, which reaches to 58 mm
-    assert signs(stage.pixels(), stage, 54) == {"both"}
-    assert signs(stage.pixels(), stage, 12) == {"second"}
+    # what was missed at 0.5 is found at 0.25, whose circle has 26.2 mm
+    assert signs(stage.pixels(), stage, ONLY_A) == {"both"}
+    assert signs(stage.pixels(), stage, (22, -38)) == {"second"}
     told = "{'Model A': 0.25}"
     page.until(lambda: page.output("print(v.thresholds)").strip() == told)
     page.run("v.view = 'readers'\nv.thresholds = {'Model A': 0.75}")
@@ -209,7 +216,7 @@ def test_views_in_the_dark_in_a_narrow_page_and_without_models(notebook: Open) -
     viewer = page.viewer()
     click(page, "view-error")
     page.keep("view-error-dark", viewer)
-    assert signs(stage.pixels(), stage, 54) == {"first"}
+    assert signs(stage.pixels(), stage, ONLY_A) == {"first"}
     assert viewer.evaluate("(e) => e.scrollWidth <= e.clientWidth + 1")
     names = viewer.evaluate(
         """(root) => [...root.querySelectorAll('button, input, select, [role]')]
@@ -236,19 +243,20 @@ def test_pictures_from_python_have_the_views_too(notebook: Open) -> None:
     page, stage = opened(notebook, SHOW, init_script=NO_WEBGL)
     click(page, "view-error")
 
-    def at(x_mm: float) -> NDArray[np.float64]:
-        return patch(stage.pixels(), stage.at("axial", x_mm, -20), 1).mean(axis=(0, 1))
+    def at(place_mm: tuple[float, float]) -> NDArray[np.float64]:
+        return patch(stage.pixels(), stage.at("axial", *place_mm), 1).mean(axis=(0, 1))
 
-    def becomes(x_mm: float, colour: tuple[int, int, int], cover: float) -> None:
+    def becomes(place_mm: tuple[float, float], colour: tuple[int, ...], cover: float) -> None:
         expected = (1 - cover) * SOFT_TISSUE + cover * np.array(colour)
-        page.until(lambda: bool((np.abs(at(x_mm) - expected) < 8).all()))
+        page.until(lambda: bool((np.abs(at(place_mm) - expected) < 8).all()))
 
-    becomes(54, FIRST, 0.45)
-    becomes(18.5, SECOND, 0.45)
-    becomes(35, BOTH, 0.45)
+    becomes(ONLY_A, FIRST, 0.45)
+    # a little further from the model's edge, on which its contour is drawn
+    becomes((23, -31), SECOND, 0.45)
+    becomes((37, -20), BOTH, 0.45)
     page.viewer().get_by_test_id("threshold").fill("0.25")
-    becomes(54, BOTH, 0.45)
+    becomes(ONLY_A, BOTH, 0.45)
     page.keep("view-error-without-webgl", page.viewer())
     click(page, "view-disagreement")
     click(page, "heat")
-    becomes(35, rgb_of(heat_colours(4)[2]), 0.8)
+    becomes((37, -20), rgb_of(heat_colours(4)[2]), 0.8)

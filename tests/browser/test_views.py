@@ -8,6 +8,8 @@ below lie outside it.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -79,7 +81,9 @@ def keep_for_all_eyes(page: NotebookPage, name: str) -> None:
         Image.fromarray(seen).save(kept.with_name(f"view-{name}-{eyes}.png"))
 
 
-def test_regions_counts_and_probabilities_are_where_they_belong(notebook: Open) -> None:
+def test_regions_counts_and_probabilities_are_where_they_belong(
+    notebook: Open, tmp_path: Path
+) -> None:
     page, stage = opened(notebook, SHOW)
     viewer = page.viewer()
 
@@ -91,10 +95,13 @@ def test_regions_counts_and_probabilities_are_where_they_belong(notebook: Open) 
 
     # the kernel is busy and nothing is sent: all is in the page already
     received = page.received_bytes
+    free = tmp_path / "free"
+    wait = f"import pathlib, time\nwhile not pathlib.Path({str(free)!r}).exists(): time.sleep(0.05)"
     page.page.evaluate(
-        """() => { window.busy = window.jupyterapp.shell.currentWidget.context.sessionContext
-          .session.kernel.requestExecute({code: 'import time; time.sleep(20)'});
-          window.busy.done.then(() => { window.busy = null; }); }"""
+        """(code) => { window.busy = window.jupyterapp.shell.currentWidget.context.sessionContext
+          .session.kernel.requestExecute({code});
+          window.busy.done.then(() => { window.busy = null; }); }""",
+        wait,
     )
     shown_at_once = """async (name) => {
       const canvas = document.querySelector('[data-testid=slices]');
@@ -168,7 +175,7 @@ def test_regions_counts_and_probabilities_are_where_they_belong(notebook: Open) 
     assert page.received_bytes - received < 20_000
 
     # and Python hears of it all once it is free
-    page.page.evaluate("window.busy.done")
+    free.touch()
     said = "probability ['Expert A', 'Model A'] False"
     page.until(lambda: page.output("print(v.view, v.pair, v.heat)").strip() == said)
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
 
-from boneviz.case import Case, experts_first
+from boneviz.case import Case, Reader, experts_first
 from boneviz.cohort import Cohort
 from boneviz.compare import cross_evaluate
-from boneviz.errors import BonevizError, InputError
-from boneviz.harmonise import straighten
+from boneviz.errors import BonevizError
+from boneviz.harmonise import onto_straight, straighten
 from boneviz.palette import ReaderStyle, styles_of
 from boneviz.picture import disputed_mm
 from boneviz.readings import read_readings
@@ -25,14 +25,19 @@ from boneviz.show.fit import FitWidth
 from boneviz.show.state import (
     ViewState,
     choose_metric,
+    choose_pair,
+    choose_view,
     first_state,
     move_cursor,
     select_case,
+    set_thresholds,
     show_readers,
+    shown_readers,
 )
 from boneviz.show.surfaces import SurfaceView
 from boneviz.show.tables import METRICS, MatrixView, PatientTable, patient_table
-from boneviz.show.viewer import MAX_READERS, SliceViewer
+from boneviz.show.viewer import DEFAULT_THRESHOLD, MAX_READERS, SliceViewer
+from boneviz.volume import Volume
 
 __all__ = ["Explorer"]
 
@@ -47,6 +52,8 @@ class _Shown:
     styles: tuple[ReaderStyle, ...]
     cursor_mm: tuple[float, float, float]
     from_phantoms: bool
+    probabilities: Mapping[Reader, Volume]
+    left_out: tuple[Reader, ...]
 
 
 class Explorer(widgets.VBox):
@@ -78,9 +85,13 @@ class Explorer(widgets.VBox):
         readers = experts_first((*first, *scored))
         self._styles = styles_of(readers)
         self.state = first_state(
-            (ref.case_id for ref in cohort), (reader.name for reader in readers)
+            (ref.case_id for ref in cohort),
+            (reader.name for reader in readers),
+            off=[reader.name for reader in readers if reader.variant],
         )
         self._pending: dict[str, asyncio.TimerHandle] = {}
+        self._surfaces_at = self.state.thresholds
+        self._left_out: tuple[Reader, ...] = ()
         shown = self._read(self.state.case_id)
 
         self.viewer = SliceViewer()
@@ -92,6 +103,7 @@ class Explorer(widgets.VBox):
         self._words = widgets.HTML()
         self._title = widgets.HTML()
         self._caution = widgets.HTML()
+        self._notes = widgets.HTML()
         self._problem = widgets.HTML()
         super().__init__(
             [
@@ -110,6 +122,7 @@ class Explorer(widgets.VBox):
                 ),
                 self._problem,
                 self._caution,
+                self._notes,
                 self.viewer,
                 self.surfaces.figure,
                 FitWidth(),
@@ -119,6 +132,9 @@ class Explorer(widgets.VBox):
         self._metric.observe(self._metric_chosen, names="value")
         self.viewer.observe(self._cursor_moved, names="cursor_mm")
         self.viewer.observe(self._readers_toggled, names="visible")
+        self.viewer.observe(self._view_chosen, names="view")
+        self.viewer.observe(self._pair_chosen, names="pair")
+        self.viewer.observe(self._thresholds_set, names="thresholds")
         self._render_scores()
         self.state = move_cursor(self.state, shown.cursor_mm)
         self._render_case(shown)
@@ -137,6 +153,15 @@ class Explorer(widgets.VBox):
             self._render_scores()
         if state.visible != before.visible:
             self._render_readers()
+        if (state.view, state.pair, state.thresholds) != (
+            before.view,
+            before.pair,
+            before.thresholds,
+        ):
+            self._render_view()
+        if state.thresholds != before.thresholds:
+            self._render_notes()
+            self._later("thresholds", self._render_thresholds)
         if state.cursor_mm != before.cursor_mm:
             self._render_cursor()
 
@@ -167,17 +192,19 @@ class Explorer(widgets.VBox):
         ref = self._cohort[case_id]
         readings = read_readings(self._cohort, ref, predictions=self._predictions)
         case = straighten(readings.outlined())
-        styles = tuple(style for style in self._styles if style.reader in case.masks)
-        if len(styles) > MAX_READERS:
-            raise InputError(
-                f"patient {case_id}: {len(styles)} readers, at most {MAX_READERS} can be shown; "
-                "open a cohort with fewer"
-            )
+        styles = {style.reader: style for style in self._styles if style.reader in case.masks}
+        shown, left_out = shown_readers(styles, MAX_READERS)
         return _Shown(
             case=case,
-            styles=styles,
+            styles=tuple(styles[reader] for reader in shown),
             cursor_mm=disputed_mm(case),
             from_phantoms=readings.models_learned_from_phantoms,
+            probabilities={
+                prediction.reader: onto_straight(prediction.probability, case.ct.grid)
+                for prediction in readings.predictions
+                if prediction.reader in shown
+            },
+            left_out=left_out,
         )
 
     # callbacks: each takes one step from state to state
@@ -193,6 +220,16 @@ class Explorer(widgets.VBox):
 
     def _readers_toggled(self, change: dict[str, Any]) -> None:
         self.go(show_readers(self.state, change["new"], among=self._readers_here()))
+
+    def _view_chosen(self, change: dict[str, Any]) -> None:
+        self.go(choose_view(self.state, change["new"]))
+
+    def _pair_chosen(self, change: dict[str, Any]) -> None:
+        if len(change["new"]) == 2:
+            self.go(choose_pair(self.state, *change["new"]))
+
+    def _thresholds_set(self, change: dict[str, Any]) -> None:
+        self.go(set_thresholds(self.state, change["new"]))
 
     def _surface_clicked(self, position_mm: Sequence[float]) -> None:
         self.go(move_cursor(self.state, position_mm))
@@ -219,14 +256,26 @@ class Explorer(widgets.VBox):
         self._title.value = _title(self._cohort, self.state.case_id)
         caution = shown.from_phantoms and not self._cohort.synthetic
         self._caution.value = _alert(DEMONSTRATION) if caution else ""
-        visible = sorted(self.state.visible)
-        self.viewer.show(shown.case, shown.styles, cursor_mm=shown.cursor_mm, visible=visible)
+        self._left_out = shown.left_out
+        self._render_notes()
+        here = {style.name for style in shown.styles}
+        pair = self.state.pair if self.state.pair and here.issuperset(self.state.pair) else None
+        self.viewer.show(
+            shown.case,
+            shown.styles,
+            predictions=shown.probabilities,
+            cursor_mm=shown.cursor_mm,
+            visible=sorted(self.state.visible),
+            pair=pair,
+        )
         self.table.select(self.state.case_id)
         self._later("surfaces", lambda: self._render_surfaces(shown))
 
     def _render_surfaces(self, shown: _Shown) -> None:
+        self._surfaces_at = self.state.thresholds
+        soft = {reader: self.viewer.outline(reader.name) for reader in shown.probabilities}
         self.surfaces.show(
-            shown.case,
+            shown.case.with_masks(soft),
             styles=shown.styles,
             visible=self.state.visible,
             cursor_mm=self.state.cursor_mm or shown.cursor_mm,
@@ -235,6 +284,24 @@ class Explorer(widgets.VBox):
     def _render_readers(self) -> None:
         self.viewer.visible = [n for n in self._readers_here() if n in self.state.visible]
         self.surfaces.set_visible(self.state.visible)
+
+    def _render_view(self) -> None:
+        self.viewer.view = self.state.view
+        self.viewer.thresholds = dict(self.state.thresholds)
+        if self.state.pair and set(self._readers_here()).issuperset(self.state.pair):
+            self.viewer.pair = list(self.state.pair)
+
+    def _render_notes(self) -> None:
+        self._notes.value = _notes(self._left_out, dict(self.state.thresholds))
+
+    def _render_thresholds(self) -> None:
+        before, now = dict(self._surfaces_at), dict(self.state.thresholds)
+        self._surfaces_at = self.state.thresholds
+        for style in self._styles:
+            name = style.name
+            if name in self._readers_here() and before.get(name) != now.get(name):
+                visible = name in self.state.visible
+                self.surfaces.redraw(style, self.viewer.outline(name), visible=visible)
 
     def _render_cursor(self) -> None:
         cursor_mm = self.state.cursor_mm
@@ -275,6 +342,25 @@ def _title(cohort: Cohort, case_id: str) -> str:
         f"{kind} &ensp;·&ensp; shown: {html.escape(case_id)} &ensp;·&ensp; "
         "research and teaching only, not for diagnosis</span></div>"
         f'<div style="font-size:12px;opacity:.75">{html.escape(cohort.provenance)}</div>'
+    )
+
+
+def _notes(left_out: Sequence[Reader], thresholds: Mapping[str, float]) -> str:
+    """Return who is not in slices and 3D, and who is at another threshold than in the table."""
+    notes = []
+    if left_out:
+        names = ", ".join(reader.name for reader in left_out)
+        notes.append(
+            f"Slices and 3D show at most {MAX_READERS} readers; left out here: {names}. "
+            "Their scores are in the table."
+        )
+    moved = [f"{name} from {t:.2f} on" for name, t in thresholds.items() if t != DEFAULT_THRESHOLD]
+    if moved:
+        notes.append(
+            f"Slices and 3D show {', '.join(moved)}; scores stay at {DEFAULT_THRESHOLD:.2f}."
+        )
+    return "".join(
+        f'<div style="font-size:12px;opacity:.75">{html.escape(note)}</div>' for note in notes
     )
 
 

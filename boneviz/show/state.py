@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from boneviz.case import Reader
 from boneviz.errors import InputError
 
 __all__ = [
     "ViewState",
     "choose_metric",
+    "choose_pair",
+    "choose_view",
     "first_state",
     "move_cursor",
     "select_case",
+    "set_thresholds",
     "show_readers",
+    "shown_readers",
 ]
 
 
@@ -29,6 +34,9 @@ class ViewState:
     metric : the number in table and matrix
     visible : names of the readers whose contours are on
     cursor_mm : RAS mm; None until a case is loaded, then its largest disagreement
+    view : of the slices: ``readers``, ``disagreement``, ``error`` or ``probability``
+    pair : names of the reference and the candidate that are compared; None with one reader alone
+    thresholds : models and the probability from which on each says yes; 0.5 where there is none
     """
 
     case_ids: tuple[str, ...]
@@ -37,10 +45,17 @@ class ViewState:
     metric: str = "dice"
     visible: frozenset[str] = frozenset()
     cursor_mm: tuple[float, float, float] | None = None
+    view: str = "readers"
+    pair: tuple[str, str] | None = None
+    thresholds: tuple[tuple[str, float], ...] = ()
 
 
-def first_state(case_ids: Iterable[str], reader_names: Iterable[str]) -> ViewState:
-    """Return the state at opening: first case, all readers on.
+def first_state(
+    case_ids: Iterable[str], reader_names: Iterable[str], *, off: Collection[str] = ()
+) -> ViewState:
+    """Return the state at opening: first case, all readers on but those that are off.
+
+    The first two readers are compared.
 
     Raises
     ------
@@ -50,7 +65,9 @@ def first_state(case_ids: Iterable[str], reader_names: Iterable[str]) -> ViewSta
     cases, readers = tuple(case_ids), tuple(reader_names)
     if not cases:
         raise InputError("a cohort without cases: nothing to explore")
-    return ViewState(cases, readers, cases[0], visible=frozenset(readers))
+    pair = (readers[0], readers[1]) if len(readers) > 1 else None
+    visible = frozenset(readers).difference(off)
+    return ViewState(cases, readers, cases[0], visible=visible, pair=pair)
 
 
 def select_case(state: ViewState, case_id: str) -> ViewState:
@@ -101,3 +118,40 @@ def move_cursor(state: ViewState, position_mm: Iterable[float]) -> ViewState:
     """Put the cursor at a point in RAS mm."""
     x, y, z = (float(value) for value in position_mm)
     return replace(state, cursor_mm=(x, y, z))
+
+
+def choose_view(state: ViewState, view: str) -> ViewState:
+    """Show the slices in another view."""
+    return replace(state, view=view)
+
+
+def choose_pair(state: ViewState, reference: str, candidate: str) -> ViewState:
+    """Compare these two readers, in this case and the next.
+
+    Raises
+    ------
+    InputError
+        A name that is no reader's, or one name twice.
+    """
+    for name in (reference, candidate):
+        if name not in state.reader_names:
+            raise InputError(f"no reader {name!r}; there is {', '.join(state.reader_names)}")
+    if reference == candidate:
+        raise InputError(f"{reference} against {reference}: expected two readers")
+    return replace(state, pair=(reference, candidate))
+
+
+def set_thresholds(state: ViewState, thresholds: Mapping[str, float]) -> ViewState:
+    """Let models say yes from these probabilities on."""
+    return replace(state, thresholds=tuple(sorted(thresholds.items())))
+
+
+def shown_readers(
+    readers: Iterable[Reader], most: int
+) -> tuple[tuple[Reader, ...], tuple[Reader, ...]]:
+    """Return who is shown and who is left out where there are more readers than can be shown.
+
+    Experts come first, then models, then variants of models, each in their order.
+    """
+    ranked = sorted(readers, key=lambda reader: (reader.kind == "model", bool(reader.variant)))
+    return tuple(ranked[:most]), tuple(ranked[most:])

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytest
-from small import EXPERT_A, EXPERT_B, limb, write_tiny_cohort
+from small import EXPERT_A, EXPERT_B, MODEL_A, MODEL_B, limb, write_tiny_cohort
 from test_readings import give_predictions
 
 from boneviz import explore
+from boneviz.case import Prediction
 from boneviz.cohort import Cohort
+from boneviz.nifti import read_case, write_prediction
 from boneviz.show.explorer import SETTLE_S, Explorer
+from boneviz.show.state import choose_pair, choose_view, set_thresholds
+from boneviz.volume import Volume
 
 LATER = Explorer._later
 
@@ -185,6 +191,87 @@ def test_closing_lets_every_part_go(explorer: Explorer) -> None:
     parts = [explorer.viewer, explorer.table.widget, explorer.surfaces.figure]
     explorer.close()
     assert [part.comm for part in parts] == [None, None, None]
+
+
+def test_models_come_with_probabilities_also_on_an_oblique_grid(explorer: Explorer) -> None:
+    for case_id in ("P01", "P02", "P03"):
+        explorer.select(case_id)
+        shown = explorer.viewer._shown
+        assert list(shown.probabilities) == [MODEL_A, MODEL_B]
+        for model, expert in ((MODEL_A, EXPERT_A), (MODEL_B, EXPERT_B)):
+            # the models copy their experts with a probability of 0.9
+            np.testing.assert_array_equal(
+                shown.mask(model.name, {}), shown.case.masks[expert].array, err_msg=case_id
+            )
+            assert not shown.mask(model.name, {model.name: 0.95}).any()
+
+
+def test_view_pair_and_thresholds_are_one_state_with_the_page(explorer: Explorer) -> None:
+    explorer.viewer.view = "error"
+    explorer.viewer.pair = ["Expert B", "Model A"]
+    explorer.viewer.thresholds = {"Model A": 0.3}
+    state = explorer.state
+    assert (state.view, state.pair) == ("error", ("Expert B", "Model A"))
+    assert state.thresholds == (("Model A", 0.3),)
+    explorer.select("P02")
+    assert (explorer.viewer.view, explorer.viewer.pair) == ("error", ["Expert B", "Model A"])
+    assert explorer.viewer.thresholds == {"Model A": 0.3}
+    chosen = choose_pair(choose_view(explorer.state, "disagreement"), "Model B", "Expert B")
+    explorer.go(set_thresholds(chosen, {}))
+    assert (explorer.viewer.view, explorer.viewer.pair) == (
+        "disagreement",
+        ["Model B", "Expert B"],
+    )
+    assert explorer.viewer.thresholds == {}
+    assert explorer._notes.value == ""
+
+
+def test_3d_follows_a_models_threshold(explorer: Explorer) -> None:
+    def readers() -> list[str]:
+        return [t.customdata[0] for t in explorer.surfaces.figure.data if t.meta == "reader"]
+
+    assert readers() == ["Expert A", "Expert B", "Model A", "Model B"]
+    # the models are sure by 0.9 wherever they say yes
+    explorer.viewer.thresholds = {"Model A": 0.95}
+    assert readers() == ["Expert A", "Expert B", "Model B"]
+    explorer.viewer.visible = ["Expert A", "Expert B", "Model B"]
+    explorer.viewer.thresholds = {"Model A": 0.85}
+    assert readers() == ["Expert A", "Expert B", "Model B", "Model A"]
+    assert explorer.surfaces.figure.data[-1].visible is False
+    # the table does not follow, and the page says so
+    assert "Slices and 3D show Model A from 0.85 on; scores stay at 0.50" in explorer._notes.value
+    # the next patient opens at the same threshold
+    explorer.viewer.thresholds = {"Model B": 0.95}
+    explorer.select("P02")
+    assert readers() == ["Expert A", "Expert B", "Model A"]
+
+
+def test_a_study_of_ten_readers_opens_with_its_four_and_offers_variants(tmp_path: Path) -> None:
+    cohort = write_tiny_cohort(tmp_path / "tiny", [limb("P01")])
+    case = read_case(cohort.cases[0])
+    variants = [
+        replace(model, name=f"{model.name} {what}", variant=what)
+        for what in ("CT only", "PET only", "seed 1")
+        for model in (MODEL_A, MODEL_B)
+    ]
+    for model in (*variants, MODEL_A, MODEL_B):
+        outline = case.masks[EXPERT_A].array.astype(np.float32)
+        probability = Volume(outline, case.ct.grid, "probability")
+        write_prediction(
+            Prediction("P01", "", model, 0, probability, "checkpoint", frozenset()),
+            cohort.root / "predictions" / model.key,
+        )
+    explorer = explore(cohort)
+    names = [reader["name"] for reader in explorer.viewer.case_info["readers"]]
+    assert names[:4] == ["Expert A", "Expert B", "Model A", "Model B"]
+    assert len(names) == 8
+    assert explorer.viewer.visible == names[:4]
+    left = sorted({variant.name for variant in variants}.difference(names))
+    assert len(left) == 2
+    assert f"at most 8 readers; left out here: {', '.join(left)}" in explorer._notes.value
+    # a variant can be switched on
+    explorer.viewer.visible = names[:5]
+    assert names[4] in explorer.state.visible
 
 
 def test_one_reader_alone_is_shown_without_a_matrix(tiny_cohort: Cohort) -> None:

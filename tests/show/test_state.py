@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import pytest
 
+from boneviz.case import Reader
 from boneviz.errors import InputError
 from boneviz.show.state import (
     ViewState,
     choose_metric,
+    choose_pair,
+    choose_view,
     first_state,
     move_cursor,
     select_case,
+    set_thresholds,
     show_readers,
+    shown_readers,
 )
 
 STATE = first_state(["P1", "P2"], ["A", "B", "M"])
 
 
 def test_opening_shows_the_first_case_and_everybody() -> None:
-    assert ViewState(("P1", "P2"), ("A", "B", "M"), "P1", "dice", frozenset("ABM"), None) == STATE
+    everybody = frozenset("ABM")
+    opening = ViewState(("P1", "P2"), ("A", "B", "M"), "P1", "dice", everybody, pair=("A", "B"))
+    assert opening == STATE
+    assert (STATE.view, STATE.thresholds) == ("readers", ())
+    assert first_state(["P1"], ["A"]).pair is None
+    assert first_state(["P1"], ["A", "B", "M"], off=["M"]).visible == frozenset("AB")
 
 
 def test_nothing_to_explore_is_refused() -> None:
@@ -57,3 +67,27 @@ def test_an_unknown_reader_is_refused_by_name() -> None:
 def test_a_state_is_a_value() -> None:
     assert move_cursor(STATE, (1, 2, 3)) == move_cursor(STATE, [1.0, 2.0, 3.0])
     assert STATE.cursor_mm is None
+
+
+def test_view_pair_and_thresholds_go_along_to_the_next_case() -> None:
+    chosen = set_thresholds(choose_pair(choose_view(STATE, "error"), "B", "M"), {"M": 0.3})
+    after = select_case(chosen, "P2")
+    assert (after.view, after.pair, after.thresholds) == ("error", ("B", "M"), (("M", 0.3),))
+    assert set_thresholds(STATE, {"N": 0.5, "M": 1.0}).thresholds == (("M", 1.0), ("N", 0.5))
+
+
+def test_a_pair_is_two_readers_of_the_cohort() -> None:
+    with pytest.raises(InputError, match=r"no reader 'Z'; there is A, B, M"):
+        choose_pair(STATE, "A", "Z")
+    with pytest.raises(InputError, match="M against M: expected two readers"):
+        choose_pair(STATE, "M", "M")
+
+
+def test_variants_come_last_where_there_are_too_many_readers() -> None:
+    a, b = Reader("A"), Reader("B")
+    model, other = Reader("M", "model"), Reader("N", "model")
+    ct, pet, seed = (Reader(f"M {what}", "model", variant=what) for what in ("CT", "PET", "seed"))
+    readers = (ct, a, pet, model, b, seed, other)
+    assert shown_readers(readers, 5) == ((a, b, model, other, ct), (pet, seed))
+    assert shown_readers(readers, 3) == ((a, b, model), (other, ct, pet, seed))
+    assert shown_readers(readers, 8) == ((a, b, model, other, ct, pet, seed), ())

@@ -139,6 +139,8 @@ function actionOf(view, key) {
     c: () => view.set({ mode: "ct" }),
     p: () => view.set({ mode: "pet" }),
     f: () => view.set({ mode: "fused" }),
+    v: () => view.nextView(),
+    h: () => view.toggleHeat(),
     x: () => view.toggleExact(),
     m: () => view.toggleAlone(),
     r: () => view.reset(),

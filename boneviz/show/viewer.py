@@ -16,7 +16,7 @@ import gzip
 import re
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,7 @@ MAX_READERS = 8
 PIECE_BYTES = 4 * 2**20  # before packing; stays below 5 MB even where nothing can be packed
 HALF_MAX = 65504.0
 OF_ONE_CASE = ("cursor_mm", "visible")
+REGION_KEYS = ("next", "previous", "star")  # what n, p and s ask for
 
 FRONT = Path(__file__).parent
 # in the order in which they use each other
@@ -115,6 +116,7 @@ class SliceViewer(anywidget.AnyWidget):
         self._shown: tuple[Case, tuple[ReaderStyle, ...]] | None = None
         self._pieces: tuple[_Piece, ...] = ()
         self._packers = ThreadPoolExecutor(2, thread_name_prefix="boneviz-viewer")
+        self._on_region_key: Callable[[str], None] | None = None
         self.on_msg(self._answer)
 
     @property
@@ -200,6 +202,14 @@ class SliceViewer(anywidget.AnyWidget):
                 # also what stays the same here: the page may have moved on and not been heard yet
                 self.send_state(["case_info", *OF_ONE_CASE])
 
+    def on_region_key(self, callback: Callable[[str], None]) -> None:
+        """Call back with ``next``, ``previous`` or ``star`` when n, p or s is pressed."""
+        self._on_region_key = callback
+
+    def centre(self) -> None:
+        """Bring the cursor into the middle of every plane, in pages that are zoomed in."""
+        self.send({"kind": "centre", "serial": self.serial})
+
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """Take over what the page changed, but not what it says of a case shown before."""
         taken = {name: value for name, value in sync_data.items() if name not in OF_ONE_CASE}
@@ -231,6 +241,9 @@ class SliceViewer(anywidget.AnyWidget):
             self._send_pieces()
         if content.get("kind") == "picture":
             self._send_picture(content)
+        known_key = content.get("kind") == "region" and content.get("key") in REGION_KEYS
+        if known_key and self._on_region_key is not None:
+            self._on_region_key(content["key"])
 
     def _send_pieces(self) -> None:
         for piece in self._pieces:

@@ -124,11 +124,13 @@ def atlas_words(found: Sequence[Region], state: ViewState) -> str:
     for name in (reference, candidate):
         own = [region.volume_ml for region in disputed if region.readers == (name,)]
         shares.append(f"{sum(own):.2f} mL in {_count(len(own), 'region')} by {name} alone")
-    parts = [f"{pair}: {shares[0]}, {shares[1]}."]
-    listed = listed_regions(state, found)
-    if left := len(found) - len(listed):
-        left_ml = sum(region.volume_ml for region in found) - sum(r.volume_ml for r in listed)
-        parts.append(f"Not listed: {_count(left, 'region')} of {max(0.0, left_ml):.2f} mL in all.")
+    both_ml = sum(region.volume_ml for region in found if region.kind == "shared")
+    parts = [f"{pair}: {both_ml:.2f} mL outlined by both, {shares[0]}, {shares[1]}."]
+    listed = {region.number for region in listed_regions(state, found)}
+    if left := [region.volume_ml for region in disputed if region.number not in listed]:
+        parts.append(
+            f"Not listed: {_count(len(left), 'disputed region')} of {sum(left):.2f} mL in all."
+        )
     if any(not region.held_out for region in found):
         parts.append("A model of the two had learned from this patient: no new reading.")
     return " ".join(parts)

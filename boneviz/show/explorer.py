@@ -181,7 +181,7 @@ class Explorer(widgets.VBox):
             self._render_scores()
         elif state.pair != before.pair:
             self._render_pair()
-        if state.pair != before.pair or state.region == "worst":
+        if state.pair != before.pair or (state.region == "worst" != before.region):
             self._await_regions()
         elif _listing(state) != _listing(before):
             self._render_regions()
@@ -337,6 +337,7 @@ class Explorer(widgets.VBox):
 
     def _render_case(self, shown: _Shown) -> None:
         self._cancel()
+        self._readings = shown.readings
         self._problem.value = ""
         # no surface of the patient before stays under this one's name
         self.surfaces.clear()
@@ -346,7 +347,6 @@ class Explorer(widgets.VBox):
         visible = sorted(self.state.visible)
         self.viewer.show(shown.case, shown.styles, cursor_mm=shown.cursor_mm, visible=visible)
         self.table.select(self.state.case_id)
-        self._readings = shown.readings
         self._await_regions()
         self._later("surfaces", lambda: self._render_surfaces(shown))
 

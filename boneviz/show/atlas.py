@@ -101,8 +101,8 @@ def atlas_table(listed: Sequence[Region], state: ViewState) -> pd.DataFrame:
         "mL": lambda region: region.volume_ml,
         "Voxels": lambda region: region.n_voxels,
         "SUVmax": lambda region: region.suv_max,
-        "Mean HU": lambda region: region.hu_mean,
-        "To bone (mm)": lambda region: region.distance_to_bone_mm,
+        "HU": lambda region: region.hu_mean,
+        "Bone (mm)": lambda region: region.distance_to_bone_mm,
         "Reach (mm)": lambda region: region.reach_mm,
     }
     rows = [{name: value(region) for name, value in columns.items()} for region in listed]
@@ -268,8 +268,8 @@ class AtlasPanel:
 
 def _cells(drawn_by: Sequence[Sequence[ReaderStyle]]) -> list[dict[str, Any]]:
     return [
-        {"targets": "_all", "className": "dt-right"},
         {"targets": [0, 2, 3], "className": "dt-left"},
+        {"targets": [1, 4, 5, 6, 7, 8, 9], "className": "dt-right"},
         {"targets": [3], "createdCell": cell_swatches(drawn_by)},
         {"targets": [4], "createdCell": cell_text(2)},
         {"targets": [6], "createdCell": cell_text(1)},

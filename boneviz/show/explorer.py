@@ -129,6 +129,7 @@ class Explorer(widgets.VBox):
             }
         )
         self._metric = widgets.Dropdown(options=METRICS, description="Show", value="dice")
+        self._metric.add_class("boneviz-metric")
         self.matrix = MatrixView(on_click=self._cell_clicked)
         shown_matrix = [self.matrix.figure] if self.scores else []
         self._words = widgets.HTML()

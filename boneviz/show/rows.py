@@ -55,11 +55,12 @@ class RowTable(Generic[Key]):
             ordering=False,
             paging=False,
             scrollY=height,
+            scrollX=True,
             scrollCollapse=True,
             layout={"topStart": None, "topEnd": None, "bottomStart": None, "bottomEnd": None},
             language={"emptyTable": empty, "zeroRecords": empty},
             showIndex=False,
-            classes=f"display compact {name}",
+            classes=f"display compact nowrap {name}",
             style="width:100%;font-size:12px",
             drawCallback=KEEP_IN_VIEW,
             # all rows are shown; the default cuts tables off at 64 KB

@@ -122,10 +122,10 @@ class StripPanel:
             table.reset_index(names="Patient") if len(table) else pd.DataFrame({"": []}),
             [str(name) for name in table.index],
             cells=[
-                {"targets": "_all", "className": "dt-right"},
                 {"targets": [0], "className": "dt-left"},
                 {
                     "targets": list(range(1, 1 + len(table.columns))),
+                    "className": "dt-right",
                     "createdCell": cell_text(decimals),
                 },
             ],

@@ -61,7 +61,7 @@ def test_the_rows_are_the_regions_to_the_voxel() -> None:
     assert table["mL"].tolist() == pytest.approx([0.09, 0.06, 0.03, 0.06])
     # from 7 to 3 or 11 are 8 mm, from 0 to 2 are 4 mm, from 11 to 8 are 6 mm
     assert table["Reach (mm)"].tolist() == [8, 4, 6, 0]
-    assert table["To bone (mm)"].isna().all()  # there is no bone
+    assert table["Bone (mm)"].isna().all()  # there is no bone
     assert list(atlas_table((), ALL).columns) == list(table.columns)
 
 

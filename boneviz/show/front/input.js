@@ -112,8 +112,8 @@ export function listenTo(view) {
   return () => stop.abort();
 }
 
-/** @param {SliceView} view @param {string} key @returns {(() => void) | undefined} */
-function actionOf(view, key) {
+/** What a key does. @param {SliceView} view @param {string} key @returns {(() => void) | undefined} */
+export function actionOf(view, key) {
   const { lattice, pointed } = view;
   if (!lattice) return undefined;
   const { across, up, normal } = PLANES[pointed];

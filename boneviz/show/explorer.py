@@ -56,6 +56,7 @@ from boneviz.show.viewer import MAX_READERS, SliceViewer
 __all__ = ["Explorer"]
 
 SETTLE_S = 0.25
+ONE_READER = "One reader alone: there is nobody to compare with."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -233,6 +234,7 @@ class Explorer(widgets.VBox):
         self.state = replace(state, cursor_mm=shown.cursor_mm)
         self._render_case(shown)
         self._render_scores()
+        self._panels.selected_index = PANELS.index(state.panel)
 
     def _read(self, case_id: str) -> _Shown:
         """Read all that is shown of a case; whatever can fail fails here."""
@@ -313,7 +315,8 @@ class Explorer(widgets.VBox):
         table = patient_table(self.scores, self.state.case_ids, metric=self.state.metric)
         self.table.show(table, metric=self.state.metric)
         if not self.scores:
-            self._words.value = "One reader alone: there is nobody to compare with."
+            self._words.value = ONE_READER
+            self.strip.say(ONE_READER)
             return
         if self._evaluation is None or self._evaluation.metric != self.state.metric:
             self._evaluation = cross_evaluate(self.scores, metric=self.state.metric)
@@ -358,7 +361,7 @@ class Explorer(widgets.VBox):
 
     def _render_regions(self) -> None:
         if self.state.pair is None:
-            self.atlas.wait("One reader alone: there is nobody to compare with.")
+            self.atlas.wait(ONE_READER)
             return
         try:
             found = self._found.of(self._readings, *self.state.pair)

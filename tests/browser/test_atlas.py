@@ -15,7 +15,12 @@ from .harness import NotebookPage
 pytestmark = pytest.mark.browser
 
 Open = Callable[..., NotebookPage]
-CELL = "import boneviz, json\nfrom boneviz.regions import worst_region\nexplorer = boneviz.explore()\nexplorer"
+CELL = """
+import boneviz, json
+from boneviz.regions import worst_region
+explorer = boneviz.explore()
+explorer
+"""
 PLACE = """([selector, x, y]) => {
   const at = document.querySelector(selector);
   const plot = at.classList.contains('js-plotly-plot') ? at : at.querySelector('.js-plotly-plot');

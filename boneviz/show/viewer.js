@@ -160,6 +160,12 @@ export class SliceView {
     };
     for (const trait of LOOK_TRAITS) this.model.on(`change:${trait}`, onLook);
     this.model.on("change:cursor_mm", onCursor);
+    // where all is in view, it stays in its place
+    const onCentre = (/** @type {any} */ message) => {
+      if (message.kind === "centre" && message.serial === this.serial && this.zoom > 1) this.centreHere();
+    };
+    this.model.on("msg:custom", onCentre);
+    this.undo.push(() => this.model.off("msg:custom", onCentre));
     this.undo.push(() => {
       for (const trait of LOOK_TRAITS) this.model.off(`change:${trait}`, onLook);
       this.model.off("change:cursor_mm", onCursor);

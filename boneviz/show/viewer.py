@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from numbers import Real
 from pathlib import Path
@@ -39,6 +39,7 @@ __all__ = ["COLOUR_MAPS", "DEFAULT_THRESHOLD", "MAX_READERS", "VIEWS", "SliceVie
 
 VIEWS = ("readers", "disagreement", "error", "probability")
 OF_ONE_CASE = ("cursor_mm", "visible", "pair")
+REGION_KEYS = ("next", "previous", "star")  # what n, p and s ask for
 
 FRONT = Path(__file__).parent
 # in the order in which they use each other
@@ -128,6 +129,7 @@ class SliceViewer(anywidget.AnyWidget):
         self._shown: Shown | None = None
         self._pieces: tuple[Piece, ...] = ()
         self._packers = ThreadPoolExecutor(2, thread_name_prefix="boneviz-viewer")
+        self._on_region_key: Callable[[str], None] | None = None
         self.on_msg(self._answer)
 
     @property
@@ -217,6 +219,14 @@ class SliceViewer(anywidget.AnyWidget):
             raise InputError(f"no reader {name!r} is shown; there is {', '.join(names)}")
         return Volume(shown.mask(name, self.thresholds), shown.case.ct.grid, "label")
 
+    def on_region_key(self, callback: Callable[[str], None]) -> None:
+        """Call back with ``next``, ``previous`` or ``star`` when n, p or s is pressed."""
+        self._on_region_key = callback
+
+    def centre(self) -> None:
+        """Bring the cursor into the middle of every plane, in pages that are zoomed in."""
+        self.send({"kind": "centre", "serial": self.serial})
+
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """Take over what the page changed, but not what it says of a case shown before."""
         taken = {name: value for name, value in sync_data.items() if name not in OF_ONE_CASE}
@@ -248,6 +258,9 @@ class SliceViewer(anywidget.AnyWidget):
             self._send_pieces()
         if content.get("kind") == "picture":
             self._send_picture(content)
+        known_key = content.get("kind") == "region" and content.get("key") in REGION_KEYS
+        if known_key and self._on_region_key is not None:
+            self._on_region_key(content["key"])
 
     def _send_pieces(self) -> None:
         for piece in self._pieces:

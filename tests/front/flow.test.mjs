@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import test from "node:test";
 
-import { dragKind, wheelSlices } from "../../boneviz/show/front/input.js";
+import { actionOf, dragKind, wheelSlices } from "../../boneviz/show/front/input.js";
 import { Pictures, Wishes } from "../../boneviz/show/front/pictures.js";
 import { inWords, hottestDepth, valuesAt } from "../../boneviz/show/front/readout.js";
 import { lanes } from "../../boneviz/show/front/scene.js";
@@ -199,4 +199,18 @@ test("the button and keys say what a drag does", () => {
   assert.equal(dragKind({ ...plain, altKey: true }), "window");
   assert.equal(dragKind({ ...plain, shiftKey: true }), "pan");
   assert.equal(dragKind({ ...plain, button: 2 }), "pan");
+});
+
+test("n, p and s ask Python, along with the number of the case; p is no longer PET", () => {
+  const sent = [], looks = [];
+  const view = {
+    lattice, pointed: "axial", views: {}, serial: 3, info: info(3),
+    model: { send: (content) => sent.push(content) }, set: (values) => looks.push(values),
+  };
+  for (const key of ["n", "p", "S"]) actionOf(view, key)();
+  assert.deepEqual(sent, ["next", "previous", "star"].map((key) => ({ kind: "region", serial: 3, key })));
+  for (const key of ["c", "t", "f"]) actionOf(view, key)();
+  assert.deepEqual(looks, [{ mode: "ct" }, { mode: "pet" }, { mode: "fused" }]);
+  // before a case is here no key does anything
+  assert.equal(actionOf({ ...view, lattice: undefined }, "n"), undefined);
 });

@@ -32,12 +32,12 @@ ORDER_WORDS = dict(
     zip(
         ORDERS,
         (
-            "largest",
-            "highest SUVmax",
-            "densest (HU)",
-            "furthest from bone",
-            "furthest from the other outline",
-            "kind",
+            "largest first",
+            "highest SUVmax first",
+            "highest HU first",
+            "furthest from bone first",
+            "longest reach first",
+            "by kind",
         ),
         strict=True,
     )
@@ -96,7 +96,7 @@ def atlas_table(listed: Sequence[Region], state: ViewState) -> pd.DataFrame:
     columns: Mapping[str, Callable[[Region], Any]] = {
         "★": lambda region: "★" if is_starred(state, region) else "",
         "No.": lambda region: region.number,
-        "Kind": lambda region: region.kind_in_words,
+        "Kind": lambda region: KIND_BUTTONS[region.kind_in_words],
         "Drawn by": lambda region: " + ".join(region.readers),
         "mL": lambda region: region.volume_ml,
         "Voxels": lambda region: region.n_voxels,
@@ -176,9 +176,9 @@ class AtlasPanel:
         )
         self.order = widgets.Dropdown(
             options=[(words, order) for order, words in ORDER_WORDS.items()],
-            description="first the",
+            description="order",
             style={"description_width": "initial"},
-            layout={"width": "215px"},
+            layout={"width": "225px"},
         )
         self.previous = _button("◀ Previous", "The region before in this list (key p)")
         self.next = _button("Next ▶", "The next region in this list (key n)")

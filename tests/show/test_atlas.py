@@ -49,7 +49,7 @@ ALL = filter_regions(first_state(["017"], [style.name for style in STYLES]), lea
 
 def test_the_rows_are_the_regions_to_the_voxel() -> None:
     table = atlas_table(FOUND, ALL)
-    assert table["Kind"].tolist() == ["extra lesion", "boundary", "extra lesion", "shared"]
+    assert table["Kind"].tolist() == ["Extra lesion", "Boundary", "Extra lesion", "Shared"]
     assert table["Drawn by"].tolist() == [
         "Expert A",
         "Expert A",

@@ -165,7 +165,7 @@ def slide(
 def _blend(
     image: torch.Tensor,
     networks: Sequence[torch.nn.Module],
-    places: Sequence[Triple],
+    places: list[Triple],
     weight: torch.Tensor,
 ) -> torch.Tensor:
     """Return the mean of the windows' logits by weight, minus infinity where there is no window."""

@@ -255,14 +255,13 @@ def test_pictures_from_python_have_the_views_too(notebook: Open) -> None:
 
     def becomes(place_mm: tuple[float, float], colour: tuple[int, ...], cover: float) -> None:
         expected = (1 - cover) * SOFT_TISSUE + cover * np.array(colour)
-        page.until(lambda: bool((np.abs(at(place_mm) - expected) < 8).all()))
+        page.until(lambda: bool((np.abs(at(place_mm) - expected) < 8).all()), seconds=60)
 
     becomes(ONLY_A, FIRST, 0.45)
-    # a little further from the model's edge, on which its contour is drawn
-    becomes((23, -31), SECOND, 0.45)
     becomes((37, -20), BOTH, 0.45)
     page.viewer().get_by_test_id("threshold").fill("0.25")
     becomes(ONLY_A, BOTH, 0.45)
+    becomes((22, -38), SECOND, 0.45)
     page.keep("view-error-without-webgl", page.viewer())
     click(page, "view-disagreement")
     click(page, "heat")

@@ -21,9 +21,10 @@ from results import machine, write_results
 
 from boneviz.ablation import fusion_gain
 from boneviz.cohort import Cohort
-from boneviz.compare import cross_evaluate
+from boneviz.compare import CrossEvaluation, cross_evaluate
 from boneviz.endpoints import endpoints, seed_control
 from boneviz.files import write_whole
+from boneviz.interaction import sign_flip
 from boneviz.phantom import make_cohort
 from boneviz.scoretable import CohortScores, read_scores
 
@@ -58,6 +59,25 @@ def markdown(table: pd.DataFrame, *, digits: int = 3) -> list[str]:
     ]
 
 
+def over_experts(evaluation: CrossEvaluation) -> list[str]:
+    """Say what fusion gains in the mean of all experts' own models, patient by patient."""
+
+    def own(variant: str) -> pd.Series:
+        models = [model for model in evaluation.models if model.variant == variant]
+        found = [evaluation.values[model.learned_from, model.name] for model in models]
+        return pd.concat(found, axis="columns").mean(axis="columns", skipna=False)
+
+    lines = []
+    for variant in ("CT only", "PET only"):
+        gain = own("") - own(variant)
+        lines.append(
+            f"- Mean of both experts' own models: fused {own('').mean():.4f}, {variant} "
+            f"{own(variant).mean():.4f}, paired difference {gain.mean():+.4f}, higher in "
+            f"{(gain > 0).sum()} of {gain.count()} patients, sign-flip p = {sign_flip(gain).p:.3g}"
+        )
+    return lines
+
+
 def tables(scores: CohortScores) -> list[str]:
     evaluation = cross_evaluate(scores, metric="dice")
     matrix = evaluation.to_table().reset_index(names="candidate \\ reference")
@@ -65,6 +85,7 @@ def tables(scores: CohortScores) -> list[str]:
     lines += [evaluation.words, ""]
     lines += ["### Endpoints: own experts less the other's", "", *markdown(endpoints(scores)), ""]
     lines += ["### What fusion gains, per patient", "", *markdown(fusion_gain(scores)), ""]
+    lines += [*over_experts(evaluation), ""]
     lines += ["### Control: one expert, two seeds", ""]
     lines += [f"- {control.words}" for control in seed_control(scores)]
     return lines

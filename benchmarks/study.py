@@ -17,9 +17,9 @@ import time
 from pathlib import Path
 
 import pandas as pd
-from boneviz.ablation import fusion_gain
 from results import machine, write_results
 
+from boneviz.ablation import fusion_gain
 from boneviz.cohort import Cohort
 from boneviz.compare import cross_evaluate
 from boneviz.endpoints import endpoints, seed_control

@@ -19,7 +19,16 @@ from boneviz.errors import InputError
 from boneviz.interaction import Interaction, interaction_of
 from boneviz.scorerow import Scores
 
-__all__ = ["SECONDARY", "control_words", "endpoints", "holm", "lean", "seed_control", "volume_bias"]
+__all__ = [
+    "SECONDARY",
+    "control_words",
+    "endpoints",
+    "holm",
+    "lean",
+    "seed_control",
+    "volume_bias",
+    "who_draws_larger",
+]
 
 SECONDARY = ("volume_matched_dice", "surface_dice_2mm", "hd95_mm", "lesion_f1")
 
@@ -143,6 +152,36 @@ def lean(scores: Iterable[Scores]) -> pd.DataFrame:
             }
             for pair in difference.columns
         ]
+    )
+
+
+def who_draws_larger(scores: Iterable[Scores]) -> pd.DataFrame:
+    """Return `volume_bias` and `lean` side by side, the study's own readers before variants.
+
+    Pairs of a variant and another model, which tables of earlier versions hold, are left out.
+
+    Returns
+    -------
+    The columns of `volume_bias`, and ``mean``, ``sd`` and ``n_lean`` of `lean`.
+    """
+    rows = tuple(scores)
+    both = volume_bias(rows).merge(
+        lean(rows), on=["reference", "candidate"], suffixes=("", "_lean")
+    )
+    readers = {reader.name: reader for row in rows for reader in (row.reference, row.candidate)}
+    pairs = [
+        (readers[r], readers[c]) for r, c in zip(both["reference"], both["candidate"], strict=True)
+    ]
+    kept = [
+        "expert" in (reference.kind, candidate.kind) or not (reference.variant or candidate.variant)
+        for reference, candidate in pairs
+    ]
+    variant = [bool(reference.variant or candidate.variant) for reference, candidate in pairs]
+    return (
+        both.assign(variant=variant)[kept]
+        .sort_values("variant", kind="stable")
+        .drop(columns="variant")
+        .reset_index(drop=True)
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from boneviz.ablation import FusionGain, fusion_gains, fusion_table, fusion_words
 from boneviz.case import Reader
 from boneviz.compare import CrossEvaluation, cross_evaluate
-from boneviz.endpoints import control_words, endpoints, lean, seed_control, volume_bias
+from boneviz.endpoints import control_words, endpoints, seed_control, who_draws_larger
 from boneviz.errors import InputError
 from boneviz.palette import styles_of
 from boneviz.plots import Marker, Panel, Series, patient_plot
@@ -38,7 +38,7 @@ def study_sections(scores: CohortScores) -> list[Section]:
     ]
     if styles := _styles(scores):
         sections.append(Section("styles", "Did the models take on their experts' styles?", styles))
-    sections.append(Section("larger", "Who draws larger", _larger(scores, dice)))
+    sections.append(Section("larger", "Who draws larger", _larger(scores)))
     if gains := fusion_gains(scores):
         sections.append(Section("fusion", "What fusion gains", _fusion(gains, dice)))
     return sections
@@ -215,15 +215,7 @@ def _styles(scores: CohortScores) -> str:
     )
 
 
-def _larger(scores: CohortScores, dice: CrossEvaluation) -> str:
-    bias = volume_bias(scores).merge(
-        lean(scores), on=["reference", "candidate"], suffixes=("", "_lean")
-    )
-    variants = [reader.name for reader in dice.variants]
-    # the study's own readers first
-    bias = bias.sort_values(
-        "candidate", key=lambda column: column.isin(variants), kind="stable"
-    ).reset_index(drop=True)
+def _larger(scores: CohortScores) -> str:
     names = {
         "candidate": "Candidate",
         "reference": "Reference",
@@ -233,7 +225,7 @@ def _larger(scores: CohortScores, dice: CrossEvaluation) -> str:
         "high": "to",
         "mean": "Sensitivity - precision",
     }
-    return table_of(bias, names) + small(
+    return table_of(who_draws_larger(scores), names) + small(
         "Volume of the candidate over that of the reference: geometric mean and limits of "
         "agreement, between which 95 % of patients are expected."
     )

@@ -12,7 +12,7 @@ from small import limb, tiny_config, write_tiny_cohort
 
 from boneviz.ablation import fusion_gain, fusion_gains, fusion_words
 from boneviz.case import Reader
-from boneviz.endpoints import endpoints, seed_control
+from boneviz.endpoints import endpoints, seed_control, who_draws_larger
 from boneviz.errors import InputError
 from boneviz.score import default_pairs
 from boneviz.scorerow import Scores
@@ -161,6 +161,21 @@ def test_ten_readers_keep_the_studys_own_endpoints() -> None:
         ("Model A", "Model A (seed 1)"),
         ("Model B", "Model B (seed 1)"),
     ]
+
+
+def test_who_draws_larger_leaves_pairs_of_variants_out() -> None:
+    # as in a table of an earlier version, which held every pair
+    rows = [
+        *ten_readers(2),
+        *(scores_of(CT_A, MODEL_B, patient_id=f"P{n:02}") for n in range(2)),
+        *(scores_of(CT_A, PET_A, patient_id=f"P{n:02}") for n in range(2)),
+    ]
+    table = who_draws_larger(rows)
+    # the experts either way, two models with two experts and each other, six variants with both
+    assert len(table) == 2 + 4 + 1 + 12
+    own = {"Expert A", "Expert B", "Model A", "Model B"}
+    assert set(table["candidate"][:7]) <= own and not set(table["candidate"][7:]) & own
+    assert set(table["reference"][7:]) == {"Expert A", "Expert B"}
 
 
 @pytest.mark.parametrize(

@@ -232,7 +232,7 @@ def _compare(options: argparse.Namespace) -> None:
 
 def _print_study(scores: CohortScores) -> None:
     """Print what goes beyond the matrix, where there are two models of two experts."""
-    from boneviz.endpoints import control_words, endpoints, lean, seed_control, volume_bias
+    from boneviz.endpoints import control_words, endpoints, seed_control, who_draws_larger
 
     _print_fusion(scores)
     try:
@@ -240,9 +240,7 @@ def _print_study(scores: CohortScores) -> None:
     except InputError:  # said in the words above
         return
     print(f"\nown experts less the other's, by endpoint\n{tested.round(4).to_string(index=False)}")
-    pairs = volume_bias(scores).merge(
-        lean(scores), on=["reference", "candidate"], suffixes=("", "_lean")
-    )
+    pairs = who_draws_larger(scores)
     columns = {"ratio": "volume ratio", "low": "from", "high": "to", "mean": "sens. - prec."}
     shown = pairs[["candidate", "reference", "n", *columns]].rename(columns=columns)
     text = shown.to_string(index=False, float_format="{:.2f}".format)

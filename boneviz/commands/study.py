@@ -68,7 +68,7 @@ def _study(options: argparse.Namespace) -> None:
         ["crossval", cohort, *fits],
         ["score", cohort, "--out", scores],
         ["compare", cohort, "--scores", scores],
-        ["report", cohort, "--out", str(out / "report.html")],
+        ["report", cohort, "--scores", scores, "--out", str(out / "report.html")],
     ):
         print(f"\n$ boneviz {' '.join(step)}", flush=True)
         chosen = options.parser.parse_args([*step, *quiet])

@@ -20,7 +20,7 @@ from boneviz.case import Case, Reader
 from boneviz.errors import GridError, InputError
 from boneviz.volume import Grid, Volume
 
-__all__ = ["harmonise", "resample", "spaced", "straighten", "to_ras"]
+__all__ = ["harmonise", "onto_straight", "resample", "spaced", "straighten", "to_ras"]
 
 AIR_HU = -1024.0
 
@@ -78,6 +78,22 @@ def straighten(case: Case) -> Case:
     return replace(case, ct=ct, pet=pet, masks=masks, notes=tuple(notes))
 
 
+def onto_straight(probability: Volume, target: Grid) -> Volume:
+    """Return a probability on the CT's grid beside the masks of a straightened case.
+
+    It goes the way of the masks, by nearest neighbour where the CT lies obliquely, so that a
+    threshold finds the same voxels before and after.
+
+    Parameters
+    ----------
+    target : the CT's grid after `straighten`
+    """
+    volume = to_ras(probability)
+    if volume.grid.matches(target):
+        return volume
+    return Volume(_nearest(volume.array, volume.grid, target), target, volume.unit)
+
+
 def to_ras(volume: Volume) -> Volume:
     """Reorder and flip axes so that they run closest to R, A, S; no voxel value changes."""
     now = nib.orientations.io_orientation(volume.grid.affine_ras_mm)
@@ -121,19 +137,10 @@ def resample(volume: Volume, target: Grid) -> Volume:
     that fine noise does not alias; labels are not.
     """
     to_source = np.linalg.inv(volume.grid.affine_ras_mm) @ target.affine_ras_mm
-    source: NDArray[Any] = volume.array
     if volume.unit == "label":
-        array = ndimage.affine_transform(
-            source.astype(np.uint8),
-            to_source[:3, :3],
-            to_source[:3, 3],
-            output_shape=target.shape,
-            order=0,
-            # a voxel reaches half a spacing beyond its centre, at the volume's edge as anywhere
-            mode="grid-constant",
-        )
+        array = _nearest(volume.array.astype(np.uint8), volume.grid, target)
         return Volume(array.astype(bool), target, "label")
-    source = source.astype(np.float32)
+    source: NDArray[Any] = volume.array.astype(np.float32)
     steps = np.abs(to_source[:3, :3]).max(axis=1)
     if (steps > 1.25).any():
         sigma = np.where(steps > 1.25, (steps - 1) / 2, 0)
@@ -152,6 +159,20 @@ def resample(volume: Volume, target: Grid) -> Volume:
     if volume.unit == "probability":
         array = array.clip(0, 1)
     return Volume(array, target, volume.unit)
+
+
+def _nearest(array: NDArray[Any], grid: Grid, target: Grid) -> NDArray[Any]:
+    to_source = np.linalg.inv(grid.affine_ras_mm) @ target.affine_ras_mm
+    nearest: NDArray[Any] = ndimage.affine_transform(
+        array,
+        to_source[:3, :3],
+        to_source[:3, 3],
+        output_shape=target.shape,
+        order=0,
+        # a voxel reaches half a spacing beyond its centre, at the volume's edge as anywhere
+        mode="grid-constant",
+    )
+    return nearest
 
 
 def _ct_and_masks(

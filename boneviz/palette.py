@@ -14,8 +14,10 @@ from boneviz.errors import InputError
 __all__ = [
     "COLOUR_MAPS",
     "HOT_IRON",
+    "PAIR_COLOURS",
     "ReaderStyle",
     "colour_map",
+    "heat_colours",
     "rgb_of",
     "simulate_colour_blindness",
     "styles_of",
@@ -34,6 +36,12 @@ PAIRS = (
     ("#2fbf71", "#c4f5d9"),
 )
 LEARNER = "#d01050"
+
+# Variants would share their model's hue; what experts and models leave is theirs.
+VARIANTS = ("#c77dff", "#2fbf71", "#f0d6ff", "#c4f5d9")
+
+#: where only the reference says yes, only the candidate, or both
+PAIR_COLOURS = ("#3d9bff", "#ff8c1a", "#f4f4f4")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +68,12 @@ class ReaderStyle:
 def styles_of(readers: Sequence[Reader]) -> tuple[ReaderStyle, ...]:
     """Give each reader a colour: experts by their order, each model its expert's hue, paler.
 
-    Models without an expert among the readers take the hues that are left. From the ninth reader
-    on colours repeat. A learner has a colour of its own.
+    Models without an expert among the readers, and variants of models, take the hues that are
+    left. From the ninth reader on colours repeat. A learner has a colour of its own.
     """
     experts = [reader for reader in readers if reader.kind == "expert"]
     hue = {expert.name: place for place, expert in enumerate(experts)}
-    spare = len(experts)
+    spare, variants = len(experts), 0
     styles = []
     for reader in readers:
         if reader.kind == "expert":
@@ -73,6 +81,10 @@ def styles_of(readers: Sequence[Reader]) -> tuple[ReaderStyle, ...]:
             continue
         if reader.kind == "learner":
             styles.append(ReaderStyle(reader, LEARNER, False))
+            continue
+        if reader.variant:
+            styles.append(ReaderStyle(reader, VARIANTS[variants % len(VARIANTS)], True))
+            variants += 1
             continue
         place = hue.get(reader.learned_from or "")
         if place is None:
@@ -126,6 +138,14 @@ def colour_map(name: str) -> NDArray[np.uint8]:
         return HOT_IRON.copy()
     steps = np.arange(256) if name == "grey" else np.arange(255, -1, -1)
     return np.repeat(steps[:, None], 3, axis=1).astype(np.uint8)
+
+
+def heat_colours(n: int) -> tuple[str, ...]:
+    """Return the colours of 1 to `n` readers who say yes: the more, the lighter."""
+    table = colour_map("viridis")
+    # its first colours are as dark as the CT; one reader alone must be seen too
+    at = np.rint(np.linspace(70, 255, n)).astype(int) if n > 1 else [255]
+    return tuple("#" + bytes(table[i]).hex() for i in at)
 
 
 # Machado, Oliveira and Fernandes 2009 (doi 10.1109/TVCG.2009.113), severity 1.0, linear RGB

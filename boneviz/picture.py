@@ -20,7 +20,7 @@ from boneviz.case import Case
 from boneviz.errors import GridError, InputError
 from boneviz.palette import ReaderStyle, colour_map
 
-__all__ = ["LETTERS", "Display", "Mode", "Plane", "disputed_mm", "fused_slice", "png_of"]
+__all__ = ["LETTERS", "Display", "Mode", "Overlay", "Plane", "disputed_mm", "fused_slice", "png_of"]
 
 Plane = Literal["axial", "coronal", "sagittal"]
 Mode = Literal["ct", "pet", "fused"]
@@ -84,6 +84,20 @@ class Display:
         colour_map(self.colour_map)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Overlay:
+    """Colours over the voxels of a case, below the contours.
+
+    Parameters
+    ----------
+    codes : (X, Y, Z) uint8 on the CT's grid
+    rgba : (256, 4), of each code red, green and blue, 0 to 255, and how much it covers, 0 to 1
+    """
+
+    codes: NDArray[np.uint8]
+    rgba: NDArray[np.float32]
+
+
 def fused_slice(
     case: Case,
     plane: Plane,
@@ -91,6 +105,7 @@ def fused_slice(
     *,
     styles: Sequence[ReaderStyle] = (),
     display: Display = Display(),
+    overlay: Overlay | None = None,
 ) -> NDArray[np.uint8]:
     """Return one slice as (height, width, 3) uint8.
 
@@ -101,6 +116,7 @@ def fused_slice(
     position_mm : a point in RAS mm on the slice; beyond the volume the nearest slice is taken
     styles : whose contours to draw, of the readers in the case; the last is on top
     display : window, SUV scale and size
+    overlay : colours between images and contours, with the voxels' own edges
 
     Raises
     ------
@@ -141,6 +157,12 @@ def fused_slice(
         max(1, round(fused.shape[0] * scale[1])),
     )
     image = Image.fromarray(fused).resize(size, Image.Resampling.BICUBIC)
+    if overlay is not None:
+        rgba = overlay.rgba[cut(overlay.codes).astype(int)]
+        colours = Image.fromarray(np.rint(rgba[..., :3]).astype(np.uint8))
+        cover = Image.fromarray(np.rint(rgba[..., 3] * 255).astype(np.uint8))
+        near = Image.Resampling.NEAREST
+        image.paste(colours.resize(size, near), mask=cover.resize(size, near))
     draw = ImageDraw.Draw(image)
     for style in styles:
         if style.reader in case.masks:

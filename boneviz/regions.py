@@ -28,7 +28,7 @@ from boneviz.surface import require_orthogonal
 from boneviz.version import __version__
 from boneviz.volume import Grid
 
-__all__ = ["Kind", "Region", "Tissue", "regions", "regions_table"]
+__all__ = ["Kind", "Region", "Tissue", "regions", "regions_table", "worst_region"]
 
 Kind = Literal["shared", "extra lesion", "boundary", "extension"]
 Tissue = Literal["soft tissue", "bone", ""]
@@ -37,6 +37,7 @@ Point = tuple[float, float, float]
 BONE_SEARCH_MM = 50.0
 FLAT = {
     "centroid_mm": ("centroid_x_mm", "centroid_y_mm", "centroid_z_mm"),
+    "inside_mm": ("inside_x_mm", "inside_y_mm", "inside_z_mm"),
     "box_mm": ("low_x_mm", "low_y_mm", "low_z_mm", "high_x_mm", "high_y_mm", "high_z_mm"),
 }
 
@@ -66,7 +67,9 @@ class Region:
         ``shared``, NaN where the other outlines nothing
     suv_max, suv_mean : SUVbw, NaN where a voxel lies outside the PET's field of view
     hu_mean : HU
-    centroid_mm : mean of its voxel centres, RAS+ mm
+    centroid_mm : mean of its voxel centres, RAS+ mm; of a ring or a shell it lies outside
+    inside_mm : centre of its own voxel nearest to the centroid, RAS+ mm; of several as near the
+        one furthest to the left, back and feet, in this order
     box_mm : low and high corner, RAS+ mm, of the box around the outer faces of its voxels; on an
         oblique grid around the corners of the box along the grid's own axes
     bone_share : share of its voxels that lie in bone as `boneviz.bone` finds it, 0 to 1
@@ -94,6 +97,7 @@ class Region:
     suv_mean: float
     hu_mean: float
     centroid_mm: Point
+    inside_mm: Point
     box_mm: tuple[Point, Point]
     bone_share: float
     distance_to_bone_mm: float
@@ -101,6 +105,18 @@ class Region:
     threshold: float
     held_out: bool
     version: str
+
+    @property
+    def case_id(self) -> str:
+        """Patient id, with the session where there is one."""
+        return f"{self.patient_id}_{self.session}" if self.session else self.patient_id
+
+    @property
+    def kind_in_words(self) -> str:
+        """The kind, of an extension with what it reaches into."""
+        if self.kind != "extension":
+            return self.kind
+        return "extension along bone" if self.tissue == "bone" else "extension into soft tissue"
 
     def as_row(self) -> dict[str, Any]:
         """Return one flat row of a tidy table, units in the names."""
@@ -220,6 +236,12 @@ def regions_table(regions: Iterable[Region]) -> pd.DataFrame:
     return pd.DataFrame([region.as_row() for region in regions], columns=columns)
 
 
+def worst_region(regions: Iterable[Region]) -> Region | None:
+    """Return the largest part that only one reader outlines, None where they outline the same."""
+    disputed = [region for region in regions if region.kind != "shared"]
+    return max(disputed, key=lambda region: region.n_voxels, default=None)
+
+
 def _look(case: Case, reference: Voxels, candidate: Voxels) -> _Outlined:
     grid = case.ct.grid
     union = Voxels.union([reference, candidate])
@@ -320,11 +342,19 @@ def _region(
         suv_mean=content.suv_mean,
         hu_mean=content.hu_mean,
         centroid_mm=_point(grid.to_mm(index.mean(axis=0))),
+        inside_mm=_inside_mm(grid, index),
         box_mm=_box_mm(grid, index),
         bone_share=float(in_bone.mean()),
         distance_to_bone_mm=_finite(to_bone_mm.min()),
         **common,
     )
+
+
+def _inside_mm(grid: Grid, index: NDArray[np.int64]) -> Point:
+    away_mm = np.linalg.norm((index - index.mean(axis=0)) * np.array(grid.spacing_mm), axis=1)
+    nearest = index[away_mm <= _at_most(away_mm.min())]
+    # by place, not by index, so that it does not depend on which way the grid's axes run
+    return min(map(_point, grid.to_mm(nearest)), key=lambda at: [round(v, 3) for v in at])
 
 
 def _box_mm(grid: Grid, index: NDArray[np.int64]) -> tuple[Point, Point]:

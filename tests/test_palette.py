@@ -10,7 +10,14 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from small import EXPERT_A, EXPERT_B, MODEL_A, MODEL_B
 
 from boneviz.case import Reader
-from boneviz.palette import HOT_IRON, rgb_of, simulate_colour_blindness, styles_of
+from boneviz.palette import (
+    HOT_IRON,
+    PAIR_COLOURS,
+    heat_colours,
+    rgb_of,
+    simulate_colour_blindness,
+    styles_of,
+)
 
 DEMO = (EXPERT_A, EXPERT_B, MODEL_A, MODEL_B)
 EYES = (None, "protanopia", "deuteranopia", "tritanopia")
@@ -34,6 +41,39 @@ def distance(one: np.ndarray, other: np.ndarray) -> float:
 def test_the_demo_readers_stay_apart(one: object, other: object, eyes: str | None) -> None:
     # 15 is far beyond "clearly another colour" (about 10), since contours are two pixels thin
     assert distance(seen(one.colour, eyes), seen(other.colour, eyes)) >= 15  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("eyes", EYES)
+@pytest.mark.parametrize(("one", "other"), list(combinations(PAIR_COLOURS, 2)))
+def test_regions_of_a_pair_stay_apart(one: str, other: str, eyes: str | None) -> None:
+    assert distance(seen(one, eyes), seen(other, eyes)) >= 30
+
+
+@pytest.mark.parametrize("eyes", EYES)
+@pytest.mark.parametrize("n", [2, 4, 8])
+def test_more_readers_are_lighter_for_all_eyes(n: int, eyes: str | None) -> None:
+    colours = [seen(colour, eyes) for colour in heat_colours(n)]
+    assert len(colours) == n
+    lightness = [float(rgb2lab(colour / 255)[0]) for colour in colours]
+    assert min(np.diff(lightness)) > 40 / n
+    # one reader alone is not as dark as air on the CT
+    assert lightness[0] > 30
+
+
+def test_one_reader_alone_has_a_heat_of_one_colour() -> None:
+    assert heat_colours(1) == ("#fde725",)
+
+
+def test_variants_do_not_look_like_the_models_of_a_study() -> None:
+    variants = [
+        Reader(f"{model.name} {what}", "model", learned_from=model.learned_from, variant=what)
+        for what in ("CT only", "PET only")
+        for model in (MODEL_A, MODEL_B)
+    ]
+    styles = styles_of((*DEMO, *variants))
+    assert len({style.colour for style in styles}) == 8
+    assert all(style.dashed for style in styles[4:])
+    assert [s.colour for s in styles[:4]] == [s.colour for s in styles_of(DEMO)]
 
 
 @pytest.mark.parametrize("eyes", EYES[1:])

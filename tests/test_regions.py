@@ -35,7 +35,7 @@ from boneviz.cohort import Cohort
 from boneviz.errors import GridError, InputError
 from boneviz.nifti import read_volume
 from boneviz.readings import read_readings
-from boneviz.regions import Region, regions, regions_table
+from boneviz.regions import Region, regions, regions_table, worst_region
 from boneviz.score import score_case
 from boneviz.volume import Grid, Volume
 
@@ -203,6 +203,44 @@ def test_place_on_an_oblique_grid() -> None:
     assert lone.centroid_mm == pytest.approx((7, 8, 9))
     assert lone.box_mm[0] == pytest.approx(np.array([7, 8, 9]) - half)
     assert lone.box_mm[1] == pytest.approx(np.array([7, 8, 9]) + half)
+
+
+def test_a_place_inside_a_ring_is_one_of_its_voxels() -> None:
+    # A draws the whole, B the middle: A's own part is a ring with its centroid in B's
+    #   y: 0 1 2      z = 1; voxels of 2 x 3 mm, so (0, 1) and (2, 1) are nearest, at 2 mm,
+    #   x0 A A A      and of these two the one further to the left
+    #   x1 A B A
+    #   x2 A A A
+    block = [(x, y, 1) for x in range(3) for y in range(3)]
+    ring = a_b(read_by(block, [(1, 1, 1)]))[0]
+    assert ring.n_voxels == 8
+    assert ring.centroid_mm == pytest.approx((2, 3, 5))
+    assert ring.inside_mm == pytest.approx((0, 3, 5))
+    # the same patient with x and y running to the left and back: the same place
+    flipped = in_space(read_by(block, [(1, 1, 1)]), (0, 1, 2), (-1, -1, 1))
+    assert a_b(flipped)[0].inside_mm == pytest.approx((0, 3, 5))
+    row = ring.as_row()
+    assert (row["inside_x_mm"], row["inside_y_mm"], row["inside_z_mm"]) == ring.inside_mm
+
+
+def test_the_worst_region_is_the_largest_that_one_reader_alone_outlines() -> None:
+    # shared 0-3; A alone at 6-8, B alone at 10-11
+    found = a_b(read_by(row_of(0, 1, 2, 3, 6, 7, 8), row_of(0, 1, 2, 3, 10, 11)))
+    assert [(r.kind, r.n_voxels) for r in found] == [
+        ("extra lesion", 3),
+        ("extra lesion", 2),
+        ("shared", 4),
+    ]
+    assert worst_region(reversed(found)) == found[0]
+    assert worst_region(a_b(read_by(row_of(1), row_of(1)))) is None
+    assert worst_region(()) is None
+
+
+def test_an_extension_says_into_what_in_words() -> None:
+    reach = a_b(read_by(row_of(*range(7)), row_of(0, 1)))[0]
+    assert reach.kind_in_words == "extension into soft tissue"
+    assert replace(reach, tissue="bone").kind_in_words == "extension along bone"
+    assert replace(reach, kind="boundary", tissue="").kind_in_words == "boundary"
 
 
 def in_space(case: Case, order: Sequence[int], signs: Sequence[int]) -> Case:

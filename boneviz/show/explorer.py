@@ -4,39 +4,64 @@ from __future__ import annotations
 
 import asyncio
 import html
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
+import pandas as pd
 
-from boneviz.case import Case, experts_first
+from boneviz.case import Case, Reader, experts_first
 from boneviz.cohort import Cohort
-from boneviz.compare import cross_evaluate
-from boneviz.errors import BonevizError, InputError
-from boneviz.harmonise import straighten
+from boneviz.compare import CrossEvaluation, cross_evaluate
+from boneviz.errors import BonevizError
+from boneviz.harmonise import onto_straight, straighten
 from boneviz.palette import ReaderStyle, styles_of
 from boneviz.picture import disputed_mm
-from boneviz.readings import read_readings
+from boneviz.readings import Readings, read_readings
+from boneviz.regions import Region, regions_table
 from boneviz.samples import DEMONSTRATION
 from boneviz.scorecohort import score_cohort
+from boneviz.scoretable import write_table
+from boneviz.show.atlas import AtlasPanel, FoundRegions
 from boneviz.show.fit import FitWidth
+from boneviz.show.page import alert, panels, prose, title
+from boneviz.show.pair import PairChooser
 from boneviz.show.state import (
+    PANELS,
     ViewState,
+    choose_candidate,
     choose_metric,
+    choose_pair,
+    choose_reference,
+    choose_region,
+    choose_view,
+    filter_regions,
+    find_worst,
     first_state,
     move_cursor,
+    open_worst,
+    order_regions,
     select_case,
+    set_thresholds,
+    show_panel,
     show_readers,
+    shown_readers,
+    step_region,
+    toggle_star,
 )
+from boneviz.show.strip import StripPanel
 from boneviz.show.surfaces import SurfaceView
 from boneviz.show.tables import METRICS, MatrixView, PatientTable, patient_table
-from boneviz.show.viewer import MAX_READERS, SliceViewer
+from boneviz.show.values import worst_session
+from boneviz.show.viewer import DEFAULT_THRESHOLD, MAX_READERS, SliceViewer
+from boneviz.volume import Volume
 
 __all__ = ["Explorer"]
 
 SETTLE_S = 0.25
+ONE_READER = "One reader alone: there is nobody to compare with."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,10 +69,11 @@ class _Shown:
     """One case as it is shown: on straight axes, with everybody's outline."""
 
     case: Case
+    readings: Readings
     styles: tuple[ReaderStyle, ...]
     cursor_mm: tuple[float, float, float]
-    from_phantoms: bool
-    left_out: tuple[str, ...]
+    probabilities: Mapping[Reader, Volume]
+    left_out: tuple[Reader, ...]
 
 
 class Explorer(widgets.VBox):
@@ -61,7 +87,7 @@ class Explorer(widgets.VBox):
     Attributes
     ----------
     state : what is shown; changes by choosing in the page, or by `go`
-    viewer, table, matrix, surfaces : the parts
+    viewer, table, atlas, strip, matrix, surfaces : the parts
     scores : of every pair of readers of every case
 
     Raises
@@ -79,20 +105,49 @@ class Explorer(widgets.VBox):
         readers = experts_first((*first, *scored))
         self._styles = styles_of(readers)
         self.state = first_state(
-            (ref.case_id for ref in cohort), (reader.name for reader in readers)
+            (ref.case_id for ref in cohort),
+            (reader.name for reader in readers),
+            off=[reader.name for reader in readers if reader.variant],
         )
         self._pending: dict[str, asyncio.TimerHandle] = {}
+        self._surfaces_at = self.state.thresholds
+        self._left_out: tuple[Reader, ...] = ()
         shown = self._read(self.state.case_id)
 
         self.viewer = SliceViewer()
         self.table = PatientTable(on_select=self._row_chosen)
         self.surfaces = SurfaceView(on_click=self._surface_clicked)
+        self.pair = PairChooser(
+            self.state.reader_names,
+            on_reference=self._reference_chosen,
+            on_candidate=self._candidate_chosen,
+        )
+        self.atlas = AtlasPanel(
+            on_choose=self._region_chosen,
+            on_kinds=self._kinds_chosen,
+            on_least_ml=self._least_chosen,
+            on_order=self._order_chosen,
+            on_key=self._region_key,
+        )
+        self.strip = StripPanel(on_open=self._patient_of_pair_chosen)
+        self._found = FoundRegions()
+        self._evaluation: CrossEvaluation | None = None
+        self._readings = shown.readings
+        self._panels = panels(
+            {
+                "Patients": [self.table.widget],
+                "Regions": [self.pair.row(), self.atlas.widget],
+                "One pair": [self.pair.row(), self.strip.widget],
+            }
+        )
         self._metric = widgets.Dropdown(options=METRICS, description="Show", value="dice")
-        self.matrix = MatrixView()
+        self._metric.add_class("boneviz-metric")
+        self.matrix = MatrixView(on_click=self._cell_clicked)
         shown_matrix = [self.matrix.figure] if self.scores else []
         self._words = widgets.HTML()
         self._title = widgets.HTML()
         self._caution = widgets.HTML()
+        self._notes = widgets.HTML()
         self._problem = widgets.HTML()
         super().__init__(
             [
@@ -100,7 +155,7 @@ class Explorer(widgets.VBox):
                 widgets.HBox(
                     [
                         widgets.VBox(
-                            [self.table.widget], layout={"flex": "3 1 520px", "min_width": "0"}
+                            [self._panels], layout={"flex": "3 1 520px", "min_width": "0"}
                         ),
                         widgets.VBox(
                             [self._metric, *shown_matrix, self._words],
@@ -111,6 +166,7 @@ class Explorer(widgets.VBox):
                 ),
                 self._problem,
                 self._caution,
+                self._notes,
                 self.viewer,
                 self.surfaces.figure,
                 FitWidth(),
@@ -120,6 +176,11 @@ class Explorer(widgets.VBox):
         self._metric.observe(self._metric_chosen, names="value")
         self.viewer.observe(self._cursor_moved, names="cursor_mm")
         self.viewer.observe(self._readers_toggled, names="visible")
+        self.viewer.observe(self._view_chosen, names="view")
+        self.viewer.observe(self._pair_chosen, names="pair")
+        self.viewer.observe(self._thresholds_set, names="thresholds")
+        self.viewer.on_region_key(self._region_key)
+        self._panels.observe(self._panel_chosen, names="selected_index")
         self._render_scores()
         self.state = move_cursor(self.state, shown.cursor_mm)
         self._render_case(shown)
@@ -136,8 +197,27 @@ class Explorer(widgets.VBox):
         self.state = state
         if state.metric != before.metric:
             self._render_scores()
+        elif state.pair != before.pair:
+            self._render_pair()
+        if state.pair != before.pair or (state.region == "worst" != before.region):
+            self._await_regions()
+        elif _listing(state) != _listing(before):
+            self._render_regions()
+        elif state.region != before.region:
+            self.atlas.mark(state, self._regions())
+        if state.panel != before.panel:
+            self._panels.selected_index = PANELS.index(state.panel)
         if state.visible != before.visible:
             self._render_readers()
+        if (state.view, state.pair, state.thresholds) != (
+            before.view,
+            before.pair,
+            before.thresholds,
+        ):
+            self._render_view()
+        if state.thresholds != before.thresholds:
+            self._render_notes()
+            self._later("thresholds", self._render_thresholds)
         if state.cursor_mm != before.cursor_mm:
             self._render_cursor()
 
@@ -145,11 +225,27 @@ class Explorer(widgets.VBox):
         """Show a case."""
         self.go(select_case(self.state, case_id))
 
+    @property
+    def starred(self) -> pd.DataFrame:
+        """The regions starred for the report, of all cases and pairs; columns of `Region`."""
+        return regions_table(self.state.starred)
+
+    def save_starred(self, path: str | Path) -> None:
+        """Write the starred regions to a table: CSV, TSV or Parquet by the file's name.
+
+        Raises
+        ------
+        InputError
+            The file's name ends in none of these.
+        """
+        write_table(self.starred, Path(path))
+
     def close(self) -> None:
         """Let the volumes go and close every part in every page."""
         self._cancel()
-        figures = (self.matrix.figure, self.surfaces.figure)
-        for part in (self.viewer, self.table.widget, *figures):
+        figures = (self.matrix.figure, self.strip.figure, self.surfaces.figure)
+        tables = (self.table.widget, self.atlas.table.widget, self.strip.table.widget)
+        for part in (self.viewer, *tables, *figures):
             part.close()
         super().close()
 
@@ -157,33 +253,32 @@ class Explorer(widgets.VBox):
         try:
             shown = self._read(state.case_id)
         except BonevizError as error:
-            self._problem.value = _alert(f"Still showing {self.state.case_id}: {error}")
+            self._problem.value = alert(f"Still showing {self.state.case_id}: {error}")
             self.table.select(self.state.case_id)
             return
-        self.state = move_cursor(state, shown.cursor_mm)
+        self.state = replace(state, cursor_mm=shown.cursor_mm)
         self._render_case(shown)
+        self._render_scores()
+        self._panels.selected_index = PANELS.index(state.panel)
 
     def _read(self, case_id: str) -> _Shown:
         """Read all that is shown of a case; whatever can fail fails here."""
         ref = self._cohort[case_id]
         readings = read_readings(self._cohort, ref, predictions=self._predictions)
         case = straighten(readings.outlined())
-        everybody = tuple(style for style in self._styles if style.reader in case.masks)
-        styles = everybody
-        if len(everybody) > MAX_READERS:
-            # a whole study has ablations and second seeds beside the models that it is about
-            styles = tuple(style for style in everybody if not style.reader.variant)
-        if len(styles) > MAX_READERS:
-            raise InputError(
-                f"patient {case_id}: {len(styles)} readers, at most {MAX_READERS} can be shown; "
-                "open a cohort with fewer"
-            )
+        styles = {style.reader: style for style in self._styles if style.reader in case.masks}
+        shown, left_out = shown_readers(styles, MAX_READERS)
         return _Shown(
             case=case,
-            styles=styles,
+            readings=readings,
+            styles=tuple(styles[reader] for reader in shown),
             cursor_mm=disputed_mm(case),
-            from_phantoms=readings.models_learned_from_phantoms,
-            left_out=tuple(style.name for style in everybody if style not in styles),
+            probabilities={
+                prediction.reader: onto_straight(prediction.probability, case.ct.grid)
+                for prediction in readings.predictions
+                if prediction.reader in shown
+            },
+            left_out=left_out,
         )
 
     # callbacks: each takes one step from state to state
@@ -200,44 +295,144 @@ class Explorer(widgets.VBox):
     def _readers_toggled(self, change: dict[str, Any]) -> None:
         self.go(show_readers(self.state, change["new"], among=self._readers_here()))
 
+    def _view_chosen(self, change: dict[str, Any]) -> None:
+        self.go(choose_view(self.state, change["new"]))
+
+    def _pair_chosen(self, change: dict[str, Any]) -> None:
+        if len(change["new"]) == 2:
+            self.go(choose_pair(self.state, *change["new"]))
+
+    def _thresholds_set(self, change: dict[str, Any]) -> None:
+        self.go(set_thresholds(self.state, change["new"]))
+
     def _surface_clicked(self, position_mm: Sequence[float]) -> None:
         self.go(move_cursor(self.state, position_mm))
+
+    def _panel_chosen(self, change: dict[str, Any]) -> None:
+        self.go(show_panel(self.state, PANELS[change["new"]]))
+
+    def _reference_chosen(self, name: str) -> None:
+        self.go(choose_reference(self.state, name))
+
+    def _candidate_chosen(self, name: str) -> None:
+        self.go(choose_candidate(self.state, name))
+
+    def _cell_clicked(self, reference: str, candidate: str) -> None:
+        self.go(show_panel(choose_pair(self.state, reference, candidate), "pair"))
+
+    def _patient_of_pair_chosen(self, patient: str, *pair: str) -> None:
+        case_id = worst_session(self.scores, patient, *pair, metric=self.state.metric)
+        self.go(open_worst(self.state, case_id, *pair))
+
+    def _kinds_chosen(self, kinds: Iterable[str]) -> None:
+        self.go(filter_regions(self.state, kinds=kinds))
+
+    def _least_chosen(self, least_ml: float) -> None:
+        self.go(filter_regions(self.state, least_ml=least_ml))
+
+    def _order_chosen(self, order: str) -> None:
+        self.go(order_regions(self.state, order))
+
+    def _region_chosen(self, number: int) -> None:
+        chosen = next(region for region in self._regions() if region.number == number)
+        self.go(choose_region(self.state, chosen))
+        self.viewer.centre()
+
+    def _region_key(self, key: str) -> None:
+        if key == "star":
+            self.go(toggle_star(self.state, self._regions()))
+            return
+        self.go(step_region(self.state, self._regions(), 1 if key == "next" else -1))
+        self.viewer.centre()
 
     # rendering: from the state to the widgets
 
     def _render_scores(self) -> None:
-        label = next(name for name, metric in METRICS.items() if metric == self.state.metric)
         self._metric.value = self.state.metric
         table = patient_table(self.scores, self.state.case_ids, metric=self.state.metric)
         self.table.show(table, metric=self.state.metric)
         if not self.scores:
-            self._words.value = "One reader alone: there is nobody to compare with."
+            self._words.value = ONE_READER
+            self.strip.say(ONE_READER)
             return
-        evaluation = cross_evaluate(self.scores, metric=self.state.metric)
-        self.matrix.show(evaluation, label=label)
-        self._words.value = f'<div style="line-height:1.35">{html.escape(evaluation.words)}</div>'
+        if self._evaluation is None or self._evaluation.metric != self.state.metric:
+            self._evaluation = cross_evaluate(self.scores, metric=self.state.metric)
+        hint = "A click on a cell shows its patients."
+        self._words.value = prose(self._evaluation.words, hint=hint)
+        self._render_pair()
+
+    def _render_pair(self) -> None:
+        if self._evaluation is None or self.state.pair is None:
+            return
+        label = _label(self.state.metric)
+        self.pair.show(self.state.pair)
+        self.matrix.show(self._evaluation, label=label, pair=self.state.pair)
+        self.strip.show(
+            self._evaluation,
+            self.scores,
+            self.state.pair,
+            label=label,
+            styles=self._styles,
+            patient=self._cohort[self.state.case_id].patient_id,
+        )
 
     def _render_case(self, shown: _Shown) -> None:
         self._cancel()
+        self._readings = shown.readings
         self._problem.value = ""
         # no surface of the patient before stays under this one's name
         self.surfaces.clear()
-        self._title.value = _title(self._cohort, self.state.case_id)
-        caution = shown.from_phantoms and not self._cohort.synthetic
-        self._caution.value = _alert(DEMONSTRATION) if caution else ""
-        if shown.left_out:
-            self._caution.value += _alert(
-                f"Slices and 3D show at most {MAX_READERS} readers; left out here, but in the "
-                f"table: {', '.join(shown.left_out)}."
-            )
-        visible = sorted(self.state.visible)
-        self.viewer.show(shown.case, shown.styles, cursor_mm=shown.cursor_mm, visible=visible)
+        self._title.value = title(self._cohort, self.state.case_id)
+        caution = shown.readings.models_learned_from_phantoms and not self._cohort.synthetic
+        self._caution.value = alert(DEMONSTRATION) if caution else ""
+        self._left_out = shown.left_out
+        self._render_notes()
+        here = {style.name for style in shown.styles}
+        pair = self.state.pair if self.state.pair and here.issuperset(self.state.pair) else None
+        self.viewer.show(
+            shown.case,
+            shown.styles,
+            predictions=shown.probabilities,
+            cursor_mm=shown.cursor_mm,
+            visible=sorted(self.state.visible),
+            pair=pair,
+        )
         self.table.select(self.state.case_id)
+        self._await_regions()
         self._later("surfaces", lambda: self._render_surfaces(shown))
 
+    def _await_regions(self) -> None:
+        # no region of the pair before stays under this one's name
+        self.atlas.wait("Looking for the regions of this pair ...")
+        self._later("regions", self._render_regions)
+
+    def _render_regions(self) -> None:
+        if self.state.pair is None:
+            self.atlas.wait(ONE_READER)
+            return
+        try:
+            found = self._found.of(self._readings, *self.state.pair)
+        except BonevizError as error:
+            self.atlas.wait(str(error))
+            return
+        at_worst = find_worst(self.state, found)
+        if at_worst.region != self.state.region:
+            self.go(at_worst)
+            self.viewer.centre()
+        self.atlas.show(self.state, found, self._styles)
+
+    def _regions(self) -> tuple[Region, ...]:
+        """Return the regions of the case and pair shown, none where nothing can be compared."""
+        try:
+            return self._found.of(self._readings, *self.state.pair) if self.state.pair else ()
+        except BonevizError:
+            return ()
+
     def _render_surfaces(self, shown: _Shown) -> None:
+        self._surfaces_at = self.state.thresholds
+        soft = {reader: self.viewer.outline(reader.name) for reader in shown.probabilities}
         self.surfaces.show(
-            shown.case,
+            shown.case.with_masks(soft),
             styles=shown.styles,
             visible=self.state.visible,
             cursor_mm=self.state.cursor_mm or shown.cursor_mm,
@@ -246,6 +441,24 @@ class Explorer(widgets.VBox):
     def _render_readers(self) -> None:
         self.viewer.visible = [n for n in self._readers_here() if n in self.state.visible]
         self.surfaces.set_visible(self.state.visible)
+
+    def _render_view(self) -> None:
+        self.viewer.view = self.state.view
+        self.viewer.thresholds = dict(self.state.thresholds)
+        if self.state.pair and set(self._readers_here()).issuperset(self.state.pair):
+            self.viewer.pair = list(self.state.pair)
+
+    def _render_notes(self) -> None:
+        self._notes.value = _notes(self._left_out, dict(self.state.thresholds))
+
+    def _render_thresholds(self) -> None:
+        before, now = dict(self._surfaces_at), dict(self.state.thresholds)
+        self._surfaces_at = self.state.thresholds
+        for style in self._styles:
+            name = style.name
+            if name in self._readers_here() and before.get(name) != now.get(name):
+                visible = name in self.state.visible
+                self.surfaces.redraw(style, self.viewer.outline(name), visible=visible)
 
     def _render_cursor(self) -> None:
         cursor_mm = self.state.cursor_mm
@@ -277,20 +490,29 @@ class Explorer(widgets.VBox):
         self._pending.clear()
 
 
-def _title(cohort: Cohort, case_id: str) -> str:
-    n = len(cohort.patients)
-    kind = ("synthetic " if cohort.synthetic else "") + ("patient" if n == 1 else "patients")
-    return (
-        f'<div style="font-size:18px;font-weight:600">{html.escape(cohort.name)}'
-        f'<span style="font-size:13px;font-weight:400;opacity:.75"> &ensp;{n} '
-        f"{kind} &ensp;·&ensp; shown: {html.escape(case_id)} &ensp;·&ensp; "
-        "research and teaching only, not for diagnosis</span></div>"
-        f'<div style="font-size:12px;opacity:.75">{html.escape(cohort.provenance)}</div>'
+def _listing(state: ViewState) -> tuple[object, ...]:
+    """Return what the rows of the atlas depend on beside case and pair."""
+    return state.kinds, state.least_ml, state.order, state.starred
+
+
+def _notes(left_out: Sequence[Reader], thresholds: Mapping[str, float]) -> str:
+    """Return who is not in slices and 3D, and who is at another threshold than in the table."""
+    notes = []
+    if left_out:
+        names = ", ".join(reader.name for reader in left_out)
+        notes.append(
+            f"Slices and 3D show at most {MAX_READERS} readers; left out here: {names}. "
+            "Their scores are in the table."
+        )
+    moved = [f"{name} from {t:.2f} on" for name, t in thresholds.items() if t != DEFAULT_THRESHOLD]
+    if moved:
+        notes.append(
+            f"Slices and 3D show {', '.join(moved)}; scores stay at {DEFAULT_THRESHOLD:.2f}."
+        )
+    return "".join(
+        f'<div style="font-size:12px;opacity:.75">{html.escape(note)}</div>' for note in notes
     )
 
 
-def _alert(text: str) -> str:
-    return (
-        '<div role="alert" style="background:#fff3cd;color:#5c4400;border-left:4px solid #e0a800;'
-        f'padding:8px 12px;margin:4px 0;line-height:1.4">{html.escape(text)}</div>'
-    )
+def _label(metric: str) -> str:
+    return next(name for name, known in METRICS.items() if known == metric)

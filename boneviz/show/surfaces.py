@@ -14,7 +14,7 @@ from skimage.measure import marching_cubes
 
 from boneviz.case import Case
 from boneviz.palette import ReaderStyle
-from boneviz.volume import Grid
+from boneviz.volume import Grid, Volume
 
 __all__ = ["BONE_HU", "Mesh", "SurfaceView", "bone_mesh", "mesh_of", "plain"]
 
@@ -151,15 +151,7 @@ class SurfaceView:
             mask = case.masks.get(style.reader)
             mesh = None if mask is None else mesh_of(mask.array, case.ct.grid)
             if mesh is not None:
-                traces.append(
-                    _trace(
-                        mesh,
-                        style.reader.name,
-                        style.colour,
-                        opacity=0.35 if style.dashed else 0.55,
-                        visible=style.reader.name in visible,
-                    )
-                )
+                traces.append(_reader_trace(mesh, style, visible=style.name in visible))
         traces.append(_cursor_trace(cursor_mm))
         traces += _direction_traces(case.ct.grid)
         with self.figure.batch_update():
@@ -169,6 +161,20 @@ class SurfaceView:
         for trace in self.figure.data:
             if trace.type == "mesh3d":
                 trace.on_click(self._clicked)
+
+    def redraw(self, style: ReaderStyle, outline: Volume, *, visible: bool) -> None:
+        """Give one reader another surface, as when a model's threshold has moved."""
+        mesh = mesh_of(outline.array, outline.grid)
+        with self.figure.batch_update():
+            self.figure.data = tuple(
+                trace
+                for trace in self.figure.data
+                if trace.meta != "reader" or trace.customdata[0] != style.name
+            )
+            if mesh is not None:
+                self.figure.add_trace(_reader_trace(mesh, style, visible=visible))
+        if mesh is not None:
+            self.figure.data[-1].on_click(self._clicked)
 
     def set_visible(self, names: Collection[str]) -> None:
         """Show these readers' surfaces and hide the others'."""
@@ -192,6 +198,11 @@ class SurfaceView:
         vertices_mm = np.stack([trace.x, trace.y, trace.z], axis=1)
         if np.abs(vertices_mm - at_mm).max(axis=1).min() < 0.01:
             self._on_click(at_mm)
+
+
+def _reader_trace(mesh: Mesh, style: ReaderStyle, *, visible: bool) -> go.Mesh3d:
+    opacity = 0.35 if style.dashed else 0.55
+    return _trace(mesh, style.name, style.colour, opacity=opacity, visible=visible)
 
 
 def _trace(

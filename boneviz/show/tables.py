@@ -163,9 +163,15 @@ class MatrixView:
 
     One figure for all metrics: a figure that is closed while its page is still busy with it
     leaves errors there.
+
+    Parameters
+    ----------
+    on_click : called with reference and candidate of a cell that was clicked
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, on_click: Callable[[str, str], None] | None = None) -> None:
+        self._on_click = on_click
+        self._names: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         self.figure = go.FigureWidget(
             go.Heatmap(
                 texttemplate="%{text}",
@@ -193,14 +199,19 @@ class MatrixView:
             },
         )
         self.figure._config = {"responsive": True, "displayModeBar": False}
+        self.figure.add_class("boneviz-matrix")
+        self.figure.data[0].on_click(self._clicked)
 
-    def show(self, evaluation: CrossEvaluation, *, label: str) -> None:
+    def show(
+        self, evaluation: CrossEvaluation, *, label: str, pair: tuple[str, str] | None = None
+    ) -> None:
         """Show one metric.
 
         Parameters
         ----------
         evaluation : of the metric
         label : what the metric is called
+        pair : names of the reference and the candidate whose cell is marked
         """
         # plotly draws the first row at the bottom
         means = evaluation.matrix("mean").iloc[::-1]
@@ -211,6 +222,10 @@ class MatrixView:
             for expert in means.columns
             if model.learned_from == expert
         ]
+        self._names = (tuple(means.columns), tuple(means.index))
+        frames = [_frame(means, expert, model) for expert, model in own]
+        if pair is not None and pair[0] in means.columns and pair[1] in means.index:
+            frames.append(_frame(means, *pair, inset=0.06, colour="#222a33", dash="dot"))
         with self.figure.batch_update():
             self.figure.data[0].update(
                 # JSON knows no NaN
@@ -223,8 +238,18 @@ class MatrixView:
             self.figure.update_layout(
                 height=70 + 44 * len(means.index),
                 title_text=f"{label}: mean ± SD over patients",
-                shapes=[_frame(means, expert, model) for expert, model in own],
+                shapes=frames,
             )
+
+    def _clicked(self, _trace: Any, points: Any, _state: Any) -> None:
+        if not points.point_inds or self._on_click is None:
+            return
+        references, candidates = self._names
+        by_label = {plain(name): name for name in (*references, *candidates)}
+        reference, candidate = by_label.get(points.xs[0]), by_label.get(points.ys[0])
+        # no reader is compared with itself
+        if reference in references and candidate in candidates and reference != candidate:
+            self._on_click(reference, candidate)
 
 
 def matrix_figure(evaluation: CrossEvaluation, *, label: str) -> go.FigureWidget:
@@ -234,16 +259,24 @@ def matrix_figure(evaluation: CrossEvaluation, *, label: str) -> go.FigureWidget
     return view.figure
 
 
-def _frame(means: pd.DataFrame, expert: str, model: str) -> dict[str, Any]:
-    """Return a frame around the cell of a model and its own expert."""
+def _frame(
+    means: pd.DataFrame,
+    expert: str,
+    model: str,
+    *,
+    inset: float = 0.0,
+    colour: str = "#1f6fb4",
+    dash: str = "solid",
+) -> dict[str, Any]:
+    """Return a frame around the cell of an expert and a candidate, such as its own model."""
     x, y = list(means.columns).index(expert), list(means.index).index(model)
-    line = {"color": "#1f6fb4", "width": 2}
+    line = {"color": colour, "width": 2, "dash": dash}
     return {
         "type": "rect",
-        "x0": x - 0.48,
-        "x1": x + 0.48,
-        "y0": y - 0.46,
-        "y1": y + 0.46,
+        "x0": x - 0.48 + inset,
+        "x1": x + 0.48 - inset,
+        "y0": y - 0.46 + inset,
+        "y1": y + 0.46 - inset,
         "line": line,
     }
 

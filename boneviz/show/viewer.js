@@ -5,11 +5,13 @@ import {
   zoomedCentre,
 } from "./front/geometry.js";
 import { WINDOWS, fullWindow, presetOf } from "./front/window.js";
+import { boxAt, chosenPair, nextView, planOf } from "./front/modes.js";
 import { storeOf } from "./front/store.js";
 import { Scene } from "./front/scene.js";
 import { Pictures } from "./front/pictures.js";
 import { drawOverlay } from "./front/overlay.js";
 import { buildChrome, el, fillLegend } from "./front/chrome.js";
+import { buildModebar } from "./front/modebar.js";
 import { clearReadout, fillReadout, hottestDepth, inWords, valuesAt } from "./front/readout.js";
 import { listenTo } from "./front/input.js";
 
@@ -18,7 +20,7 @@ import { listenTo } from "./front/input.js";
 /** @typedef {import("./front/geometry.js").View} View */
 
 /** Traits of the widget that change the picture; each is set in the page first and told to Python after. */
-const LOOK_TRAITS = ["level", "width", "suv_min", "suv_max", "opacity", "mode", "colour_map", "exact", "visible"];
+const LOOK_TRAITS = ["level", "width", "suv_min", "suv_max", "opacity", "mode", "colour_map", "exact", "visible", "view", "pair", "heat", "thresholds"];
 const TELL_EVERY_MS = 50;
 const SPEAK_AFTER_MS = 700;
 const MAX_ZOOM = 40;
@@ -70,6 +72,15 @@ export class SliceView {
       reset: () => this.reset(),
       help: () => this.toggleHelp(),
     });
+    this.modebar = buildModebar({
+      view: (view) => this.set({ view }),
+      heat: () => this.toggleHeat(),
+      pair: (place, name) => this.choose(place, name),
+      threshold: (name, value) => this.set({ thresholds: { ...this.model.get("thresholds"), [name]: value } }),
+      refresh: () => this.refresh(),
+    });
+    // the colours of the other views are explained where those of the readers stand
+    this.chrome.head.append(this.modebar.legend);
     this.image = el("canvas", { class: "bv-image", "data-testid": "slices", "aria-hidden": "true" });
     this.layer = el("canvas", { class: "bv-layer", "data-testid": "overlay", "aria-hidden": "true" });
     this.pen = this.layer.getContext("2d");
@@ -89,7 +100,7 @@ export class SliceView {
     // JupyterLab must not take the keys and clicks meant for the viewer
     this.root = el(
       "div", { class: "bv-root", "data-testid": "boneviz-viewer", "data-lm-suppress-shortcuts": "true" },
-      this.chrome.head, this.chrome.bar, this.stage, this.notice, this.chrome.readout, this.chrome.spoken,
+      this.chrome.head, this.chrome.bar, this.modebar.bar, this.stage, this.notice, this.chrome.readout, this.chrome.spoken,
     );
     host.append(this.root);
   }
@@ -149,6 +160,12 @@ export class SliceView {
     };
     for (const trait of LOOK_TRAITS) this.model.on(`change:${trait}`, onLook);
     this.model.on("change:cursor_mm", onCursor);
+    // where all is in view, it stays in its place
+    const onCentre = (/** @type {any} */ message) => {
+      if (message.kind === "centre" && message.serial === this.serial && this.zoom > 1) this.centreHere();
+    };
+    this.model.on("msg:custom", onCentre);
+    this.undo.push(() => this.model.off("msg:custom", onCentre));
     this.undo.push(() => {
       for (const trait of LOOK_TRAITS) this.model.off(`change:${trait}`, onLook);
       this.model.off("change:cursor_mm", onCursor);
@@ -187,6 +204,7 @@ export class SliceView {
     if (tooLarge > this.scene.maxSize) {
       return this.fallBack(`a volume has ${tooLarge} voxels along one axis and this GPU takes ${this.scene.maxSize}`);
     }
+    this.scene.retain(Object.keys(load.info.volumes));
     for (const [name, volume] of Object.entries(load.info.volumes)) {
       this.scene.upload(name, load.arrays[name], volume);
     }
@@ -210,6 +228,7 @@ export class SliceView {
     this.views = {};
     delete this.root.dataset.drawn;
     this.chrome.legend.replaceChildren();
+    this.modebar.clear();
     this.chrome.spoken.textContent = "";
     clearReadout(this.chrome.cells);
     for (const caption of Object.values(this.captions)) caption.textContent = "";
@@ -232,7 +251,7 @@ export class SliceView {
     this.refresh();
   }
 
-  /** Tell Python what belongs to this case, with its number: Python drops what comes late. @param {"cursor_mm" | "visible"} name @param {any} value */
+  /** Tell Python what belongs to this case, with its number: Python drops what comes late. @param {"cursor_mm" | "visible" | "pair"} name @param {any} value */
   tell(name, value) {
     this.model.set(name, value);
     this.model.set(`told_${name}`, { serial: this.serial, value });
@@ -260,8 +279,33 @@ export class SliceView {
     this.set({ level: Math.round(level), width: Math.max(1, Math.round(width)) });
   }
 
+  /** The plan of what to draw, once a case is here. */
+  get plan() {
+    const get = (/** @type {string} */ name) => this.model.get(name);
+    const wish = { view: get("view"), pair: get("pair"), visible: get("visible"), heat: get("heat"), thresholds: get("thresholds") };
+    return this.info ? planOf(wish, this.info) : null;
+  }
+
+  nextView() {
+    if (this.info && this.plan) this.set({ view: nextView(this.plan.view, this.info.readers) });
+  }
+
+  /** Count all readers, or show a pair again; from another view go to the heat. */
+  toggleHeat() {
+    const here = this.model.get("view") === "disagreement";
+    this.set({ view: "disagreement", heat: !here || !this.model.get("heat") });
+  }
+
+  /** @param {0 | 1} place @param {string} name */
+  choose(place, name) {
+    const pair = this.plan?.pair;
+    if (pair) this.tell("pair", chosenPair(pair, place, name));
+    this.refresh();
+  }
+
   /** @param {string} name */
   toggleReader(name) {
+    if (this.plan?.view !== "readers") return;
     const shown = /** @type {string[]} */ (this.model.get("visible"));
     const names = this.info?.readers.map((reader) => reader.name) ?? [];
     this.tell("visible", names.filter((other) => shown.includes(other) !== (other === name)));
@@ -355,9 +399,9 @@ export class SliceView {
   }
 
   paint() {
-    const { info, lattice, scene } = this;
+    const { info, lattice, plan, scene } = this;
     const width = this.stage.clientWidth;
-    if (!info || !lattice || !scene || !width || this.serial !== info.serial) return;
+    if (!info || !lattice || !plan || !scene || !width || this.serial !== info.serial) return;
     const ratio = Math.min(window.devicePixelRatio || 1, 3);
     const { height, boxes } = arrange(width, lattice, this.alone);
     this.resize(width, height, ratio);
@@ -366,8 +410,11 @@ export class SliceView {
       level: get("level"), width: get("width"), suvMin: get("suv_min"), suvMax: get("suv_max"), opacity: get("opacity"),
       mode: get("mode"), colourMap: get("colour_map"), exact: get("exact"),
     };
-    const visible = /** @type {string[]} */ (get("visible"));
-    const readers = info.readers.map((reader) => ({ ...reader, visible: visible.includes(reader.name) }));
+    const thresholds = /** @type {Record<string, number>} */ (get("thresholds"));
+    const shown = {
+      lines: plan.lines, fill: plan.fill, readers: info.readers, thresholds, box: boxAt(info.box, info.readers, thresholds),
+      pairColours: info.pair_colours, heatColours: info.heat_colours,
+    };
     const voxel = voxelAt(lattice, this.cursor);
     const sliceMm = centreOf(lattice, voxel);
     this.views = {};
@@ -383,9 +430,9 @@ export class SliceView {
       };
       this.views[plane] = view;
       const slice = flat ? 0 : voxel[PLANES[plane].normal];
-      const key = JSON.stringify([this.serial, slice, view, look, visible, ratio]);
+      const key = JSON.stringify([this.serial, slice, view, look, plan, thresholds, ratio]);
       if (this.drawn[plane] !== key) {
-        scene.draw(plane, view, sliceMm, look, readers, info.box, ratio);
+        scene.draw(plane, view, sliceMm, look, shown, ratio);
         this.drawn[plane] = key;
       }
       this.caption(plane, box, sliceMm, slice, lattice.shape);
@@ -393,7 +440,8 @@ export class SliceView {
     drawOverlay(this.pen, ratio, this.views, this.cursor, {
       suvMin: look.suvMin, suvMax: look.suvMax, colourMap: look.colourMap, barIn: boxes.mip ? "mip" : this.alone,
     });
-    this.showValues(look, visible);
+    this.showValues(look, plan);
+    this.modebar.show(plan, info, thresholds, look.colourMap);
     this.root.dataset.drawn = String(this.serial);
   }
 
@@ -424,8 +472,8 @@ export class SliceView {
     caption.style.transform = `translate(${box.x + 8}px, ${box.y + 6}px)`;
   }
 
-  /** Put the values into the controls and the readout. @param {any} look @param {string[]} visible */
-  showValues(look, visible) {
+  /** Put the values into the controls and the readout. @param {any} look @param {import("./front/modes.js").Plan} plan */
+  showValues(look, plan) {
     const { chrome } = this;
     for (const button of chrome.modes.children) {
       button.setAttribute("aria-pressed", String(button.dataset.mode === look.mode));
@@ -438,14 +486,14 @@ export class SliceView {
     }
     chrome.map.value = look.colourMap;
     chrome.exact.setAttribute("aria-pressed", String(look.exact));
-    this.info?.readers.forEach((reader, i) => {
-      chrome.legend.children[i]?.setAttribute("aria-pressed", String(visible.includes(reader.name)));
-    });
+    // in the other views the pair says who is drawn, and in which colours
+    chrome.legend.hidden = plan.view !== "readers";
+    plan.lines.forEach((line, i) => chrome.legend.children[i]?.setAttribute("aria-pressed", String(line.visible)));
     this.showReadout();
   }
 
   showReadout() {
-    const found = valuesAt(/** @type {import("./front/store.js").Load} */ (this.store.load), this.cursor);
+    const found = valuesAt(/** @type {import("./front/store.js").Load} */ (this.store.load), this.cursor, this.model.get("thresholds"));
     fillReadout(this.chrome.cells, found);
     clearTimeout(this.timers.speak);
     this.timers.speak = window.setTimeout(() => {

@@ -6,19 +6,18 @@ once in the page and told to Python after; Python may set it too. Position and v
 belong to one case: the page tells them along with the case's number, and what it says of a case
 shown before is dropped.
 
-CT and PET travel as half floats: whole HU up to 2048, steps of 2 HU above (4 above 4096), and
-0.05 % of an SUV. All readers travel as the bits of one byte per voxel.
+How they are packed is in `boneviz.show.packing`; what a page without WebGL2 gets in place of its
+own drawing, in `boneviz.show.pictures`.
 """
 
 from __future__ import annotations
 
-import gzip
 import re
 import threading
 import uuid
-from collections.abc import Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -27,30 +26,34 @@ import numpy as np
 import traitlets
 from numpy.typing import NDArray
 
-from boneviz.case import Case
-from boneviz.errors import GridError, InputError
-from boneviz.harmonise import harmonise
-from boneviz.palette import COLOUR_MAPS, ReaderStyle
-from boneviz.picture import Display, fused_slice, png_of
-from boneviz.volume import Grid
+from boneviz.case import Case, Reader
+from boneviz.errors import InputError
+from boneviz.palette import COLOUR_MAPS, PAIR_COLOURS, ReaderStyle, heat_colours
+from boneviz.picture import Display, png_of
+from boneviz.show import packing
+from boneviz.show.packing import DEFAULT_THRESHOLD, MAX_READERS, Piece, packed_case, start_mm
+from boneviz.show.pictures import Shown, picture_of
+from boneviz.volume import Volume
 
-__all__ = ["COLOUR_MAPS", "MAX_READERS", "SliceViewer"]
+__all__ = ["COLOUR_MAPS", "DEFAULT_THRESHOLD", "MAX_READERS", "VIEWS", "SliceViewer"]
 
-MAX_READERS = 8
-PIECE_BYTES = 4 * 2**20  # before packing; stays below 5 MB even where nothing can be packed
-HALF_MAX = 65504.0
-OF_ONE_CASE = ("cursor_mm", "visible")
+VIEWS = ("readers", "disagreement", "error", "probability")
+OF_ONE_CASE = ("cursor_mm", "visible", "pair")
+REGION_KEYS = ("next", "previous", "star")  # what n, p and s ask for
 
 FRONT = Path(__file__).parent
 # in the order in which they use each other
 MODULES = (
     "front/geometry.js",
     "front/window.js",
+    "front/modes.js",
     "front/store.js",
+    "front/shader.js",
     "front/scene.js",
     "front/pictures.js",
     "front/overlay.js",
     "front/chrome.js",
+    "front/modebar.js",
     "front/readout.js",
     "front/input.js",
     "viewer.js",
@@ -73,7 +76,13 @@ class SliceViewer(anywidget.AnyWidget):
     Traits
     ------
     cursor_mm : position of the crosshair, RAS+ millimetres; set it to move all planes there
-    visible : names of the readers whose contours are drawn
+    visible : names of the readers whose contours are drawn in the view ``readers``
+    view : ``readers`` (contours), ``disagreement`` (where one of a pair or both say yes),
+        ``error`` (a model against an expert: found, missed, extra) or ``probability`` (of a model)
+    pair : names of reference and candidate, for all views but ``readers``
+    heat : ``disagreement`` counts how many of all readers say yes
+    thresholds : name of a model -> probability from which on it says yes, 0 < threshold <= 1;
+        0.5 where there is none, and only for models shown with their probabilities
     level, width : CT window, HU
     suv_min, suv_max : range of the PET colours, SUVbw
     opacity : of PET over CT, 0 to 1
@@ -90,10 +99,15 @@ class SliceViewer(anywidget.AnyWidget):
     case_info = traitlets.Dict().tag(sync=True)
     cursor_mm = traitlets.List(traitlets.Float(), [0.0, 0.0, 0.0], 3, 3).tag(sync=True)
     visible = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    # what the page says of these two: {"serial": of the case, "value": ...}. Number and value are
+    pair = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    # what the page says of these: {"serial": of the case, "value": ...}. Number and value are
     # one trait, since a page sends only what changed and joins messages while the kernel is busy.
     told_cursor_mm = traitlets.Dict().tag(sync=True)
     told_visible = traitlets.Dict().tag(sync=True)
+    told_pair = traitlets.Dict().tag(sync=True)
+    view = traitlets.Enum(VIEWS, VIEWS[0]).tag(sync=True)
+    heat = traitlets.Bool(False).tag(sync=True)
+    thresholds = traitlets.Dict().tag(sync=True)
     level = traitlets.Float(Display().level_hu).tag(sync=True)
     width = traitlets.Float(Display().width_hu).tag(sync=True)
     suv_min = traitlets.Float(0.0).tag(sync=True)
@@ -112,9 +126,10 @@ class SliceViewer(anywidget.AnyWidget):
         super().__init__(_key=uuid.uuid4().hex, **traits)
         looks = ("level", "width", "suv_min", "suv_max", "opacity", "mode", "colour_map", "exact")
         self.defaults = {name: getattr(self, name) for name in looks}
-        self._shown: tuple[Case, tuple[ReaderStyle, ...]] | None = None
-        self._pieces: tuple[_Piece, ...] = ()
+        self._shown: Shown | None = None
+        self._pieces: tuple[Piece, ...] = ()
         self._packers = ThreadPoolExecutor(2, thread_name_prefix="boneviz-viewer")
+        self._on_region_key: Callable[[str], None] | None = None
         self.on_msg(self._answer)
 
     @property
@@ -127,8 +142,10 @@ class SliceViewer(anywidget.AnyWidget):
         case: Case,
         styles: Sequence[ReaderStyle],
         *,
+        predictions: Mapping[Reader, Volume] | None = None,
         cursor_mm: Sequence[float] | None = None,
         visible: Sequence[str] | None = None,
+        pair: Sequence[str] | None = None,
     ) -> None:
         """Show a case in place of the one before.
 
@@ -136,69 +153,79 @@ class SliceViewer(anywidget.AnyWidget):
         ----------
         case : CT and masks on one straight RAS grid; the PET on a straight RAS grid of its own
         styles : whose contours to draw, in the order of the legend and of the keys 1 to 8
+        predictions : probabilities of models on the CT's grid, kept in steps of 1/255 as on disk;
+            such a model's outline is where they reach its threshold, whatever its mask says
         cursor_mm : where to begin; by default the hottest voxel that a reader marks
         visible : names of the readers to draw at first; by default all
+        pair : names of reference and candidate; by default those shown before where both are
+            here, else the first two readers
 
         Raises
         ------
         GridError
-            A grid is oblique or not RAS (`straighten` makes it so), or a mask is not on the
-            CT's grid.
+            A grid is oblique or not RAS (`straighten` makes it so), or a mask or probability is
+            not on the CT's grid.
         InputError
-            More than eight readers, a reader twice, or one without a mask; or this viewer is
-            closed.
+            More than eight readers, a reader twice, or one without a mask; a pair that is not two
+            of the readers; or this viewer is closed.
         """
         if self.comm is None:
             raise InputError("this viewer is closed; make a new SliceViewer()")
-        masks = _masks_of(case, styles)
-        _require_straight(case, "CT", case.ct.grid)
-        _require_straight(case, "PET", case.pet.grid)
-        bits = np.zeros(case.ct.grid.shape, dtype=np.uint8)
-        for place, mask in enumerate(masks):
-            bits |= mask.astype(np.uint8) << np.uint8(place)
-        suv = case.pet.array
-        arrays = {
-            "ct": (case.ct.array, case.ct.grid),
-            "pet": (suv, case.pet.grid),
-            "bits": (bits, case.ct.grid),
-            "mip": (suv.max(axis=1, keepdims=True), case.pet.grid),
-            "mip_bits": (np.bitwise_or.reduce(bits, axis=1, keepdims=True), case.ct.grid),
-        }
+        packed = packed_case(case, styles, predictions or {})
+        names = [style.reader.name for style in styles]
+        if pair is not None and (why := _not_a_pair(pair, names)):
+            raise InputError(f"patient {case.case_id}: {why}")
         with self._turn:
             serial = self.serial + 1
             self._forget()
-            self._shown = (case, tuple(styles))
+            self._shown = Shown(case, tuple(styles), packed.bits, packed.probabilities)
             self._pieces = tuple(
-                _Piece(
+                Piece(
                     serial,
                     name,
                     start,
-                    self._packers.submit(_pack, array, start, stop, name == "ct"),
+                    self._packers.submit(packing.pack, array, start, stop, name == "ct"),
                 )
-                for name, (array, _) in arrays.items()
-                for start, stop in _cuts(array)
+                for name, (array, _) in packed.arrays.items()
+                for start, stop in packing.cuts(array)
             )
             with self.hold_sync():
                 self.case_info = {
                     "serial": serial,
-                    "patient": case.case_id,
-                    "readers": [
-                        {"name": style.reader.name, "colour": style.colour, "dashed": style.dashed}
-                        for style in styles
-                    ],
-                    "notes": list(case.notes),
-                    "hu_range": [float(case.ct.array.min()), float(case.ct.array.max())],
-                    "box": _box(bits),
-                    "volumes": {
-                        name: _describe(array, grid) for name, (array, grid) in arrays.items()
-                    },
+                    **packed.info,
+                    "pair_colours": list(PAIR_COLOURS),
+                    "heat_colours": list(heat_colours(len(styles))),
                 }
-                start_mm = _start(case, bits) if cursor_mm is None else cursor_mm
-                self.cursor_mm = [float(v) for v in start_mm]
-                names = [style.reader.name for style in styles]
+                place_mm = start_mm(case, packed.bits) if cursor_mm is None else cursor_mm
+                self.cursor_mm = [float(v) for v in place_mm]
                 self.visible = names if visible is None else [n for n in names if n in visible]
+                before = self.pair if pair is None else list(pair)
+                self.pair = names[:2] if _not_a_pair(before, names) else before
                 # also what stays the same here: the page may have moved on and not been heard yet
                 self.send_state(["case_info", *OF_ONE_CASE])
+
+    def outline(self, name: str) -> Volume:
+        """Return where a reader of the case shown says yes, a model at its present threshold.
+
+        Raises
+        ------
+        InputError
+            No case is shown, or it has no such reader.
+        """
+        shown = self._shown
+        if shown is None:
+            raise InputError("no case is shown; call show() first")
+        if name not in (names := [style.name for style in shown.styles]):
+            raise InputError(f"no reader {name!r} is shown; there is {', '.join(names)}")
+        return Volume(shown.mask(name, self.thresholds), shown.case.ct.grid, "label")
+
+    def on_region_key(self, callback: Callable[[str], None]) -> None:
+        """Call back with ``next``, ``previous`` or ``star`` when n, p or s is pressed."""
+        self._on_region_key = callback
+
+    def centre(self) -> None:
+        """Bring the cursor into the middle of every plane, in pages that are zoomed in."""
+        self.send({"kind": "centre", "serial": self.serial})
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """Take over what the page changed, but not what it says of a case shown before."""
@@ -231,6 +258,9 @@ class SliceViewer(anywidget.AnyWidget):
             self._send_pieces()
         if content.get("kind") == "picture":
             self._send_picture(content)
+        known_key = content.get("kind") == "region" and content.get("key") in REGION_KEYS
+        if known_key and self._on_region_key is not None:
+            self._on_region_key(content["key"])
 
     def _send_pieces(self) -> None:
         for piece in self._pieces:
@@ -263,134 +293,38 @@ class SliceViewer(anywidget.AnyWidget):
         shown = self._shown
         if shown is None:
             raise InputError("no case is shown; call show() first")
-        case, styles = shown
-        if not case.on_one_grid:
-            case = harmonise(case)
-            with self._turn:
-                if self._shown is shown:
-                    self._shown = (case, styles)
-        look = wish["look"]
-        return fused_slice(
-            case,
-            wish["plane"],
-            wish["position_mm"],
-            styles=[style for style in styles if style.reader.name in wish["visible"]],
-            display=Display(
-                level_hu=look["level"],
-                width_hu=look["width"],
-                suv_min=look["suvMin"],
-                suv_max=look["suvMax"],
-                opacity=look["opacity"],
-                mode=look["mode"],
-                colour_map=look["colourMap"],
-                mm_per_pixel=wish["mm_per_pixel"],
-            ),
-        )
+        on_one_grid = shown.on_one_grid()
+        with self._turn:
+            if self._shown is shown:
+                self._shown = on_one_grid
+        return picture_of(on_one_grid, wish)
+
+    @traitlets.validate("thresholds")
+    def _check_thresholds(self, proposal: dict[str, Any]) -> dict[str, float]:
+        for name, threshold in proposal["value"].items():
+            number = isinstance(threshold, Real) and not isinstance(threshold, bool)
+            if not number or not 0 < threshold <= 1:
+                raise traitlets.TraitError(
+                    f"threshold of {name}: {threshold!r}, expected a number above 0 and at most 1"
+                )
+        return {str(name): float(value) for name, value in proposal["value"].items()}
+
+    @traitlets.validate("pair")
+    def _check_pair(self, proposal: dict[str, Any]) -> list[str]:
+        value = list(proposal["value"])
+        readers = self.case_info.get("readers")
+        # a case of one reader has no pair
+        if value != (names := [reader["name"] for reader in readers or ()])[:2]:
+            why = _not_a_pair(value, names) if readers else ""
+            if why:
+                raise traitlets.TraitError(why)
+        return value
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """A part of one volume's bytes, from `offset` on, being packed."""
-
-    serial: int
-    volume: str
-    offset: int
-    packed: Future[bytes]
-
-
-def _item_bytes(array: NDArray[Any]) -> int:
-    return 1 if array.dtype == np.uint8 else 2
-
-
-def _cuts(array: NDArray[Any]) -> list[tuple[int, int]]:
-    """Return the byte ranges in which an array is sent."""
-    size = array.size * _item_bytes(array)
-    return [(at, min(at + PIECE_BYTES, size)) for at in range(0, size, PIECE_BYTES)]
-
-
-def _pack(array: NDArray[Any], start: int, stop: int, whole: bool) -> bytes:
-    """Return bytes `start` to `stop` of the array, as half floats or bytes, in gzip.
-
-    `whole` rounds to whole numbers: fractions of a HU are noise, and noise cannot be packed.
-    """
-    width = _item_bytes(array)
-    part = array.reshape(-1)[start // width : stop // width]
-    if width == 2:
-        part = np.rint(part) if whole else part
-        part = np.clip(part, -HALF_MAX, HALF_MAX).astype("<f2")
-    return gzip.compress(part.tobytes(), compresslevel=1, mtime=0)
-
-
-def _describe(array: NDArray[Any], grid: Grid) -> dict[str, Any]:
-    affine = grid.affine_ras_mm
-    return {
-        "type": "bits" if array.dtype == np.uint8 else "half",
-        "bytes": array.size * _item_bytes(array),
-        "lattice": {
-            "shape": list(array.shape),
-            "spacing": [float(affine[axis, axis]) for axis in range(3)],
-            "origin": [
-                0.0 if array.shape[axis] == 1 != grid.shape[axis] else float(affine[axis, 3])
-                for axis in range(3)
-            ],
-        },
-    }
-
-
-def _box(bits: NDArray[np.uint8]) -> list[list[int]] | None:
-    """Return the lowest and the highest voxel that any reader marks, or None."""
-    low, high = [], []
-    for axis in range(3):
-        others = tuple(a for a in range(3) if a != axis)
-        found = np.flatnonzero(bits.any(axis=others))
-        if not found.size:
-            return None
-        low.append(int(found[0]))
-        high.append(int(found[-1]))
-    return [low, high]
-
-
-def _start(case: Case, bits: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Return the hottest marked place, or the middle where nothing is marked."""
-    marked = np.argwhere(bits)
-    if not marked.size:
-        return np.asarray(case.ct.grid.corners_mm().mean(axis=0))
-    places_mm = case.ct.grid.to_mm(marked)
-    in_pet = np.rint(case.pet.grid.to_index(places_mm)).astype(int)
-    in_pet = np.clip(in_pet, 0, np.array(case.pet.grid.shape) - 1)
-    hottest = int(np.argmax(case.pet.array[tuple(in_pet.T)]))
-    return np.asarray(places_mm[hottest], dtype=np.float64)
-
-
-def _require_straight(case: Case, what: str, grid: Grid) -> None:
-    if not grid.is_straight or grid.orientation != "RAS":
-        raise GridError(
-            f"patient {case.case_id}: {what} grid is {grid.describe()}, expected straight axes "
-            "in RAS order; call straighten() or harmonise() first"
-        )
-
-
-def _masks_of(case: Case, styles: Sequence[ReaderStyle]) -> list[NDArray[np.bool_]]:
-    names = [style.reader.name for style in styles]
-    if len(names) > MAX_READERS:
-        raise InputError(
-            f"{len(names)} readers: the viewer shows at most {MAX_READERS}; choose some"
-        )
-    if len(set(names)) < len(names):
-        raise InputError(f"readers {', '.join(names)}: expected each once")
-    masks = []
-    for style in styles:
-        mask = case.masks.get(style.reader)
-        if mask is None:
-            known = ", ".join(reader.name for reader in case.masks) or "none"
-            raise InputError(
-                f"patient {case.case_id}: no mask of {style.reader.name!r}; it has {known}"
-            )
-        if not mask.grid.matches(case.ct.grid):
-            raise GridError(
-                f"patient {case.case_id}: mask of {style.reader.name} is on "
-                f"{mask.grid.describe()}, the CT on {case.ct.grid.describe()}; "
-                "call harmonise() first"
-            )
-        masks.append(mask.array)
-    return masks
+def _not_a_pair(pair: Sequence[str], names: Sequence[str]) -> str:
+    """Return why these are not reference and candidate among the names, or an empty text."""
+    if len(pair) != 2 or pair[0] == pair[1]:
+        return f"pair {list(pair)}: expected the names of two readers, reference and candidate"
+    if missing := [name for name in pair if name not in names]:
+        return f"pair {list(pair)}: no reader {missing[0]!r} here; there is {', '.join(names)}"
+    return ""

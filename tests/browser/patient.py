@@ -10,6 +10,9 @@ Grid: 96 x 80 x 64 voxels of 2 x 2 x 3 mm, first voxel at (-95, -79, -94.5) mm, 
     Expert B      ball of 10 mm there
     Model A       ball of 18 mm there, 8 mm further up and to the left of the patient
     Model B       ball of 10 mm, 24 mm above Expert B: not on the uptake's slice
+
+`predictions` gives the models' probabilities: 1 in the middle of a ball, 0.5 on its surface,
+falling evenly to 0 at twice its radius, so that a threshold t outlines a ball of 2 (1 - t) radii.
 """
 
 from __future__ import annotations
@@ -67,3 +70,17 @@ def patient(patient_id: str = "P001", readers: tuple[Reader, ...] = READERS) -> 
 def styles(readers: tuple[Reader, ...] = READERS) -> tuple[ReaderStyle, ...]:
     """Return the colours in which the readers are drawn."""
     return styles_of(readers)
+
+
+def predictions() -> dict[Reader, Volume]:
+    """Return the models' probabilities described above."""
+    where = grid()
+    x, y, z = where.to_mm(np.moveaxis(np.indices(SHAPE), 0, -1)).transpose(3, 0, 1, 2)
+    found = {}
+    for reader, radius_mm, dx, dz in ((READERS[2], 18, -8, 8), (READERS[3], 10, 0, 24)):
+        away_mm = np.sqrt(
+            (x - HOT_MM[0] - dx) ** 2 + (y - HOT_MM[1]) ** 2 + (z - HOT_MM[2] - dz) ** 2
+        )
+        probability = np.clip(1 - away_mm / (2 * radius_mm), 0, 1).astype(np.float32)
+        found[reader] = Volume(probability, where, "probability")
+    return found

@@ -92,10 +92,10 @@ def test_the_sample_cohort_from_table_to_3d(notebook: Open) -> None:
     assert page.output("print(explorer.state.case_id)").strip() == second
 
     # another metric redraws matrix and table
-    page.page.locator(".boneviz-explorer select").first.select_option("HD95 (mm)")
+    page.page.locator(".boneviz-metric select").select_option("HD95 (mm)")
     expect(explorer).to_contain_text("HD95 (mm): mean ± SD over patients")
     # every number with one decimal, in mm, the round ones too
-    cells = page.page.locator(".boneviz-explorer table tbody tr td:nth-child(n+4)")
+    cells = page.page.locator("table.boneviz-patients tbody tr td:nth-child(n+4)")
     page.until(lambda: bool(cells.count()) and all(map(HD95_CELL, cells.all_inner_texts())))
     assert cells.count() == 5 * len(COHORT)
 
@@ -161,7 +161,15 @@ def test_names_from_files_are_text_in_every_part(notebook: Open) -> None:
     explorer = page.page.locator(".boneviz-explorer")
     expect(explorer.locator("tbody tr").first).to_contain_text(bad + "1")  # the table
     expect(explorer.locator("thead").first).to_contain_text(bad + "A")  # its headings
-    expect(explorer.locator(".js-plotly-plot").first).to_contain_text(bad + "A")  # the matrix
+    expect(explorer.locator(".boneviz-matrix")).to_contain_text(bad + "A")
+    explorer.get_by_role("tab", name="Regions").click()
+    expect(explorer.locator("table.boneviz-atlas tbody tr").first).to_contain_text(bad + "A")
+    explorer.get_by_role("tab", name="One pair").click()
+    expect(explorer.locator(".boneviz-strip")).to_contain_text(bad + "B")
+    expect(explorer.locator("table.boneviz-strip-table tbody tr").first).to_contain_text(bad)
+    page.page.wait_for_timeout(500)
+    assert page.page.evaluate("window.hacked") is None
+    assert page.page.locator(".boneviz-explorer img[src='x']").count() == 0
     expect(page.viewer()).to_contain_text(bad + "B")  # the legend
 
 

@@ -3,18 +3,27 @@ import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import test from "node:test";
 
-import { dragKind, wheelSlices } from "../../boneviz/show/front/input.js";
+import { actionOf, dragKind, wheelSlices } from "../../boneviz/show/front/input.js";
 import { Pictures, Wishes } from "../../boneviz/show/front/pictures.js";
 import { inWords, hottestDepth, valuesAt } from "../../boneviz/show/front/readout.js";
 import { lanes } from "../../boneviz/show/front/scene.js";
 import { Store, emptyLoad, gunzip, place } from "../../boneviz/show/front/store.js";
 
 const lattice = { shape: [1, 2, 2], spacing: [1, 1, 1], origin: [0, 0, 0] };
-const readers = [{ name: "A", colour: "#ffffff", dashed: false }, { name: "<b>", colour: "#ffffff", dashed: true }];
+const soft = { volume: "probability_2", mip: "mip_probability_2", first: [0, 1, 0], profile: [[130], [130], [0, 130]] };
+const readers = [
+  { name: "A", colour: "#ffffff", dashed: false, probability: null },
+  { name: "<b>", colour: "#ffffff", dashed: true, probability: null },
+  { name: "M", colour: "#ffffff", dashed: true, probability: soft },
+];
 const half = { lattice, bytes: 8, type: "half" };
 const info = (serial) => ({
   serial, patient: `P${serial}`, readers, notes: [], hu_range: [0, 1], box: null,
-  volumes: { ct: half, pet: half, bits: { lattice, bytes: 4, type: "bits" } },
+  volumes: {
+    ct: half, pet: half, bits: { lattice, bytes: 4, type: "bits" },
+    // the voxels (0, 1, 0) and (0, 1, 1) alone
+    probability_2: { lattice: { shape: [1, 1, 2], spacing: [1, 1, 1], origin: [0, 1, 0] }, bytes: 2, type: "bytes" },
+  },
 });
 
 /** The parts of a widget model that the store uses. */
@@ -45,7 +54,7 @@ test("a packed piece is unpacked from within its buffer", async () => {
 
 test("a load is ready once every byte came once", () => {
   const load = emptyLoad(info(1));
-  assert.equal(load.total, 20);
+  assert.equal(load.total, 22);
   place(load, "ct", 0, new Uint8Array(8));
   place(load, "ct", 0, new Uint8Array(8)); // sent again for another page: not counted twice
   place(load, "pet", 4, new Uint8Array([1, 2, 3, 4]));
@@ -54,6 +63,8 @@ test("a load is ready once every byte came once", () => {
   place(load, "pet", 0, new Uint8Array(4));
   assert.equal(load.ready, false);
   place(load, "bits", 0, new Uint8Array(4));
+  assert.equal(load.ready, false);
+  place(load, "probability_2", 0, new Uint8Array(2));
   assert.equal(load.ready, true);
 });
 
@@ -101,14 +112,29 @@ test("the readout takes the voxel that holds the crosshair", () => {
   load.arrays.ct.set(new Uint8Array(Uint16Array.from([0x3c00, 0xc500, 0, 0x7bff]).buffer));
   load.arrays.pet.set(new Uint8Array(Uint16Array.from([0, 0x3c00, 0, 0xc500]).buffer));
   load.arrays.bits.set([0, 0b11, 0b10, 0]);
-  const found = valuesAt(load, [0.2, 0.4, 0.6]);
+  const found = valuesAt(load, [0.2, 0.4, 0.6], {});
   assert.equal(found.hu, "-5");
   assert.equal(found.suv, "1.00");
-  assert.deepEqual(found.yes, readers);
-  assert.equal(inWords(found), "R 0.2  A 0.4  S 0.6 mm, -5 HU, SUV 1.00, marked by A, <b>");
-  assert.deepEqual(valuesAt(load, [0, 0, 5]), { position: "R 0.0  A 0.0  S 5.0", hu: "\u2013", suv: "\u2013", yes: [] });
+  assert.deepEqual(found.yes, readers.slice(0, 2));
+  assert.equal(inWords(found), "R 0.2  A 0.4  S 0.6 mm, -5 HU, SUV 1.00, marked by A, <b>, probability of M 0.00");
+  assert.deepEqual(valuesAt(load, [0, 0, 5], {}), {
+    position: "R 0.0  A 0.0  S 5.0", hu: "\u2013", suv: "\u2013", yes: [], probabilities: [["M", "0.00"]],
+  });
   // at z = 1 the uptakes along y are 1 and -5
   assert.equal(hottestDepth(load, [0, 1, 1]), 0);
+});
+
+test("a model marks where its probability reaches its threshold, whatever its bit", () => {
+  const load = emptyLoad(info(1));
+  load.arrays.bits.set([0, 0, 0b100, 0b001]);
+  // (0, 1, 0) 0.49, (0, 1, 1) 0.51: 125 and 130 of 255
+  load.arrays.probability_2.set([125, 130]);
+  const names = (mm, thresholds) => valuesAt(load, mm, thresholds).yes.map(({ name }) => name);
+  assert.deepEqual(names([0, 1, 0], {}), []);
+  assert.deepEqual(names([0, 1, 1], {}), ["A", "M"]);
+  assert.deepEqual(names([0, 1, 1], { M: 0.52 }), ["A"]);
+  assert.deepEqual(names([0, 1, 0], { M: 0.49 }), ["M"]);
+  assert.deepEqual(valuesAt(load, [0, 1, 1], {}).probabilities, [["M", "0.51"]]);
 });
 
 test("one picture is asked for at a time, and only the latest wish of a plane", () => {
@@ -148,6 +174,10 @@ test("a picture that fails says why, and the next plane is still asked for", asy
   assert.equal(pictures.wishes.next().key, "a2");
   pictures.upload("ct", new Uint8Array(8), { lattice });
   assert.equal(pictures.failed.size, 0);
+  // a case with fewer models leaves nothing of the one before
+  pictures.upload("probability_2", new Uint8Array(2), { lattice });
+  pictures.retain(["ct", "pet"]);
+  assert.deepEqual([...pictures.volumes.keys()], ["ct"]);
 });
 
 test("lines of readers who agree lie beside each other, dashed over solid", () => {
@@ -169,4 +199,18 @@ test("the button and keys say what a drag does", () => {
   assert.equal(dragKind({ ...plain, altKey: true }), "window");
   assert.equal(dragKind({ ...plain, shiftKey: true }), "pan");
   assert.equal(dragKind({ ...plain, button: 2 }), "pan");
+});
+
+test("n, p and s ask Python, along with the number of the case; p is no longer PET", () => {
+  const sent = [], looks = [];
+  const view = {
+    lattice, pointed: "axial", views: {}, serial: 3, info: info(3),
+    model: { send: (content) => sent.push(content) }, set: (values) => looks.push(values),
+  };
+  for (const key of ["n", "p", "S"]) actionOf(view, key)();
+  assert.deepEqual(sent, ["next", "previous", "star"].map((key) => ({ kind: "region", serial: 3, key })));
+  for (const key of ["c", "t", "f"]) actionOf(view, key)();
+  assert.deepEqual(looks, [{ mode: "ct" }, { mode: "pet" }, { mode: "fused" }]);
+  // before a case is here no key does anything
+  assert.equal(actionOf({ ...view, lattice: undefined }, "n"), undefined);
 });

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import ipywidgets as widgets
 import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
 import pytest
-from small import (
-    EXPERT_A,
-    EXPERT_B,
-    MODEL_A,
-    MODEL_B,
-    limb,
-    prediction_of,
-    write_tiny_cohort,
-)
+from itables.widget import ITable
+from small import EXPERT_A, EXPERT_B, MODEL_A, MODEL_B, limb, write_tiny_cohort
 from test_readings import give_predictions
 
 from boneviz import explore
+from boneviz.case import Prediction
 from boneviz.cohort import Cohort
 from boneviz.nifti import read_case, write_prediction
+from boneviz.readings import read_readings
+from boneviz.regions import regions
 from boneviz.show.explorer import SETTLE_S, Explorer
+from boneviz.show.state import choose_pair, choose_view, set_thresholds
 from boneviz.volume import Volume
 
 LATER = Explorer._later
@@ -194,9 +195,97 @@ def test_beside_an_event_loop_3d_waits_for_the_slices(
 
 
 def test_closing_lets_every_part_go(explorer: Explorer) -> None:
-    parts = [explorer.viewer, explorer.table.widget, explorer.surfaces.figure]
+    parts = [
+        explorer.viewer,
+        explorer.table.widget,
+        explorer.atlas.table.widget,
+        explorer.strip.table.widget,
+        explorer.strip.figure,
+        explorer.surfaces.figure,
+    ]
     explorer.close()
-    assert [part.comm for part in parts] == [None, None, None]
+    assert [part.comm for part in parts] == [None] * 6
+
+
+def test_models_come_with_probabilities_also_on_an_oblique_grid(explorer: Explorer) -> None:
+    for case_id in ("P01", "P02", "P03"):
+        explorer.select(case_id)
+        shown = explorer.viewer._shown
+        assert list(shown.probabilities) == [MODEL_A, MODEL_B]
+        for model, expert in ((MODEL_A, EXPERT_A), (MODEL_B, EXPERT_B)):
+            # the models copy their experts with a probability of 0.9
+            np.testing.assert_array_equal(
+                shown.mask(model.name, {}), shown.case.masks[expert].array, err_msg=case_id
+            )
+            assert not shown.mask(model.name, {model.name: 0.95}).any()
+
+
+def test_view_pair_and_thresholds_are_one_state_with_the_page(explorer: Explorer) -> None:
+    explorer.viewer.view = "error"
+    explorer.viewer.pair = ["Expert B", "Model A"]
+    explorer.viewer.thresholds = {"Model A": 0.3}
+    state = explorer.state
+    assert (state.view, state.pair) == ("error", ("Expert B", "Model A"))
+    assert state.thresholds == (("Model A", 0.3),)
+    explorer.select("P02")
+    assert (explorer.viewer.view, explorer.viewer.pair) == ("error", ["Expert B", "Model A"])
+    assert explorer.viewer.thresholds == {"Model A": 0.3}
+    chosen = choose_pair(choose_view(explorer.state, "disagreement"), "Model B", "Expert B")
+    explorer.go(set_thresholds(chosen, {}))
+    assert (explorer.viewer.view, explorer.viewer.pair) == (
+        "disagreement",
+        ["Model B", "Expert B"],
+    )
+    assert explorer.viewer.thresholds == {}
+    assert explorer._notes.value == ""
+
+
+def test_3d_follows_a_models_threshold(explorer: Explorer) -> None:
+    def readers() -> list[str]:
+        return [t.customdata[0] for t in explorer.surfaces.figure.data if t.meta == "reader"]
+
+    assert readers() == ["Expert A", "Expert B", "Model A", "Model B"]
+    # the models are sure by 0.9 wherever they say yes
+    explorer.viewer.thresholds = {"Model A": 0.95}
+    assert readers() == ["Expert A", "Expert B", "Model B"]
+    explorer.viewer.visible = ["Expert A", "Expert B", "Model B"]
+    explorer.viewer.thresholds = {"Model A": 0.85}
+    assert readers() == ["Expert A", "Expert B", "Model B", "Model A"]
+    assert explorer.surfaces.figure.data[-1].visible is False
+    # the table does not follow, and the page says so
+    assert "Slices and 3D show Model A from 0.85 on; scores stay at 0.50" in explorer._notes.value
+    # the next patient opens at the same threshold
+    explorer.viewer.thresholds = {"Model B": 0.95}
+    explorer.select("P02")
+    assert readers() == ["Expert A", "Expert B", "Model A"]
+
+
+def test_a_study_of_ten_readers_opens_with_its_four_and_offers_variants(tmp_path: Path) -> None:
+    cohort = write_tiny_cohort(tmp_path / "tiny", [limb("P01")])
+    case = read_case(cohort.cases[0])
+    variants = [
+        replace(model, name=f"{model.name} {what}", variant=what)
+        for what in ("CT only", "PET only", "seed 1")
+        for model in (MODEL_A, MODEL_B)
+    ]
+    for model in (*variants, MODEL_A, MODEL_B):
+        outline = case.masks[EXPERT_A].array.astype(np.float32)
+        probability = Volume(outline, case.ct.grid, "probability")
+        write_prediction(
+            Prediction("P01", "", model, 0, probability, "checkpoint", frozenset()),
+            cohort.root / "predictions" / model.key,
+        )
+    explorer = explore(cohort)
+    names = [reader["name"] for reader in explorer.viewer.case_info["readers"]]
+    assert names[:4] == ["Expert A", "Expert B", "Model A", "Model B"]
+    assert len(names) == 8
+    assert explorer.viewer.visible == names[:4]
+    left = sorted({variant.name for variant in variants}.difference(names))
+    assert len(left) == 2
+    assert f"at most 8 readers; left out here: {', '.join(left)}" in explorer._notes.value
+    # a variant can be switched on
+    explorer.viewer.visible = names[:5]
+    assert names[4] in explorer.state.visible
 
 
 def test_one_reader_alone_is_shown_without_a_matrix(tiny_cohort: Cohort) -> None:
@@ -211,24 +300,206 @@ def test_one_reader_alone_is_shown_without_a_matrix(tiny_cohort: Cohort) -> None
     assert explorer.matrix.figure.data[0].z is None
     assert "nobody to compare with" in explorer._words.value
     assert EXPERT_B.name not in str(explorer.viewer.case_info)
+    assert "nobody to compare with" in explorer.atlas.words.value
+    assert explorer.starred.empty
 
 
-def test_a_whole_study_is_shown_without_its_variants(tmp_path: Path) -> None:
-    # two experts, two models, and seven variants that are in the table but not in the slices
-    cohort = write_tiny_cohort(tmp_path, [limb("P01")])
-    case = read_case(cohort.cases[0])
-    variants = [
-        replace(MODEL_A, name=f"Model A ({what})", variant=what)
-        for what in ("CT only", "PET only", *(f"seed {n}" for n in range(1, 6)))
-    ]
-    for reader in (MODEL_A, MODEL_B, *variants):
-        probability = case.masks[EXPERT_A].array.astype(np.float32)
-        volume = Volume(probability, case.ct.grid, "probability")
-        prediction = replace(prediction_of(reader), probability=volume)
-        write_prediction(prediction, tmp_path / "predictions" / reader.key)
-    models = (MODEL_A, MODEL_B, *variants)
-    explorer = Explorer(replace(cohort, readers=(*cohort.readers, *models)))
-    shown = [reader["name"] for reader in explorer.viewer.case_info["readers"]]
-    assert shown == ["Expert A", "Expert B", "Model A", "Model B"]
-    assert "left out here, but in the table: Model A (CT only)" in explorer._caution.value
-    explorer.close()
+def is_disputed(explorer: Explorer, case_id: str) -> bool:
+    """Whether the cursor is in what expert A alone outlines."""
+    case = read_case(explorer._cohort[case_id])
+    at = np.rint(case.ct.grid.to_index(np.array(explorer.viewer.cursor_mm))).astype(int)
+    a, b = (case.masks[expert].array[tuple(at)] for expert in (EXPERT_A, EXPERT_B))
+    return bool(a and not b)
+
+
+def press(explorer: Explorer, key: str, *, serial: int | None = None) -> None:
+    """Let the page say that a key was pressed."""
+    number = explorer.viewer.serial if serial is None else serial
+    explorer.viewer._answer(None, {"kind": "region", "serial": number, "key": key}, [])
+
+
+def test_the_atlas_has_the_regions_to_the_voxel(explorer: Explorer) -> None:
+    # P01, voxels of 3 x 3 x 6 mm: A's box reaches 16 mm from (-18, 12, -12) and holds
+    # 10 x 10 x 6 voxels, B's reaches 10 mm and holds 6 x 6 x 4; A alone drew the shell between
+    rows = explorer.atlas.table.widget.df
+    assert rows["Voxels"].tolist() == [600 - 144]
+    assert rows["mL"].tolist() == pytest.approx([456 * 0.054])
+    assert rows["Drawn by"].tolist() == ["Expert A"]
+    explorer.atlas.kinds["shared"].value = True
+    assert explorer.atlas.table.widget.df["Voxels"].tolist() == [456, 144]
+
+
+def test_an_oblique_patients_regions_are_those_of_the_files(explorer: Explorer) -> None:
+    explorer.select("P03")
+    readings = read_readings(explorer._cohort, explorer._cohort["P03"])
+    found = regions(readings.case, "Expert A", "Expert B", readings.predictions)
+    listed = [region for region in found if region.kind != "shared" and region.volume_ml >= 0.1]
+    rows = explorer.atlas.table.widget.df
+    assert rows["Voxels"].tolist() == [region.n_voxels for region in listed] != []
+    assert rows["mL"].tolist() == [region.volume_ml for region in listed]
+
+
+def test_a_row_of_the_atlas_moves_the_cursor_inside_its_region(explorer: Explorer) -> None:
+    explorer.viewer.cursor_mm = [-18.0, 12.0, -12.0]  # the shell's centroid: both outlined it
+    assert not is_disputed(explorer, "P01")
+    explorer.atlas.table.widget.selected_rows = [0]
+    assert is_disputed(explorer, "P01")
+    assert explorer.state.region == 1
+
+
+def test_keys_step_and_star_and_one_pressed_for_the_case_before_is_dropped(
+    explorer: Explorer,
+) -> None:
+    press(explorer, "next")
+    assert explorer.state.region == 1
+    assert explorer.atlas.table.widget.selected_rows == [0]
+    press(explorer, "star")
+    assert [region.case_id for region in explorer.state.starred] == ["P01"]
+    assert explorer.atlas.table.widget.df["★"].tolist() == ["★"]
+    explorer.select("P02")
+    for key in ("next", "star"):
+        press(explorer, key, serial=1)
+    press(explorer, "anything")
+    assert explorer.state.region is None
+    press(explorer, "previous")
+    assert explorer.state.region == 1
+    assert is_disputed(explorer, "P02")
+
+
+def test_starred_regions_are_a_table_and_a_file(explorer: Explorer, tmp_path: Path) -> None:
+    for case_id in ("P01", "P02"):
+        explorer.select(case_id)
+        press(explorer, "next")
+        press(explorer, "star")
+    explorer.pair.reference.value = "Model A"
+    press(explorer, "next")
+    press(explorer, "star")
+    kept = explorer.starred
+    assert kept["patient_id"].tolist() == ["P01", "P02", "P02"]
+    assert kept["reference"].tolist() == ["Expert A", "Expert A", "Model A"]
+    explorer.save_starred(tmp_path / "starred.csv")
+    saved = pd.read_csv(tmp_path / "starred.csv", keep_default_na=False)
+    assert saved["n_voxels"].tolist() == kept["n_voxels"].tolist()
+    explorer.select("P01")
+    explorer.pair.reference.value = "Expert A"
+    assert explorer.atlas.table.widget.df["★"].tolist() == ["★"]
+
+
+def test_a_pair_chosen_anywhere_is_shown_everywhere(explorer: Explorer) -> None:
+    explorer.pair.candidate.value = "Model A"
+    assert explorer.state.pair == ("Expert A", "Model A")
+    # the model copies its expert
+    assert "nothing is disputed" in explorer.atlas.words.value
+    assert explorer.strip.words.value.partition(">")[2].startswith("Model A against Expert A")
+    explorer.pair.candidate.value = "Expert A"  # on both sides: they change places
+    assert (explorer.pair.reference.value, explorer.pair.candidate.value) == ("Model A", "Expert A")
+    assert "Expert A was not scored against Model A" in explorer.strip.words.value
+
+
+def click_cell(explorer: Explorer, reference: str, candidate: str) -> None:
+    class Points:
+        point_inds: ClassVar = [[0, 0]]
+        xs, ys = ([reference], [candidate])
+
+    explorer.matrix._clicked(None, Points, None)
+
+
+def test_a_cell_opens_its_patients_and_a_point_the_patient_at_its_worst(
+    explorer: Explorer,
+) -> None:
+    click_cell(explorer, "Expert B", "Model A")
+    assert explorer.state.panel == "pair"
+    assert explorer._panels.selected_index == 2
+    points = explorer.strip.figure.data[1]
+    n = explorer.strip._points.index(("P02", "Expert B"))
+
+    class Points:
+        point_inds: ClassVar = [n]
+        xs, ys = ([points.x[n]], [points.y[n]])
+
+    explorer.strip._point_clicked(points, Points, None)
+    assert explorer.state.case_id == explorer.viewer.case_info["patient"] == "P02"
+    assert explorer.state.pair == ("Expert B", "Model A")
+    # Model A drew what expert A drew
+    assert explorer.state.region == 1
+    assert is_disputed(explorer, "P02")
+    assert explorer.state.panel == "pair"
+
+
+def test_a_patient_without_dispute_opens_where_it_would_anyway(explorer: Explorer) -> None:
+    click_cell(explorer, "Expert A", "Model A")
+    explorer.strip.table.widget.selected_rows = [1]
+    assert explorer.state.case_id == "P02"
+    assert explorer.state.region is None
+    assert is_disputed(explorer, "P02")
+
+
+def test_a_model_without_a_prediction_for_this_patient_is_named(tmp_path: Path) -> None:
+    cohort = write_tiny_cohort(tmp_path / "tiny", [limb("P01"), limb("P02")])
+    give_predictions(cohort)
+    for path in (cohort.root / "predictions" / "model_b").glob("P02*"):
+        path.unlink()
+    explorer = explore(cohort)
+    explorer.pair.candidate.value = "Model B"
+    explorer.select("P02")
+    assert "Model B: no reading of P02" in explorer.atlas.words.value
+    press(explorer, "next")
+    assert explorer.state.region is None
+    assert "No reading of both: P02." in explorer.strip.words.value
+    explorer.select("P01")
+    assert explorer.atlas.table.widget.df["Voxels"].tolist() == [456]
+
+
+def test_beside_an_event_loop_regions_wait_for_the_slices(
+    explorer: Explorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Explorer, "_later", LATER)
+    seen: list[Any] = []
+
+    async def look() -> None:
+        explorer.strip._on_open("P02", "Expert A", "Expert B")
+        seen.append((explorer.state.region, explorer.atlas.words.value))
+        await asyncio.sleep(3 * SETTLE_S)
+        seen.append((explorer.state.region, explorer.atlas.words.value))
+
+    runner = threading.Thread(target=lambda: asyncio.run(look()))
+    runner.start()
+    runner.join(30)
+    (before, waiting), (after, words) = seen
+    assert (before, after) == ("worst", 1)
+    assert "Looking for the regions" in waiting
+    assert "Expert B against Expert A in P02" in words
+
+
+BAD = "<img src=x onerror=alert(1)>"
+
+
+def parts_of(widget: widgets.Widget) -> Iterator[widgets.Widget]:
+    yield widget
+    for child in getattr(widget, "children", ()):
+        yield from parts_of(child)
+
+
+def test_names_from_files_are_text_in_atlas_strip_and_stars(tmp_path: Path) -> None:
+    made = write_tiny_cohort(tmp_path / "tiny", [limb(BAD + "1"), limb(BAD + "2")])
+    a, b = replace(EXPERT_A, name=BAD + "A"), replace(EXPERT_B, name=BAD + "B")
+    cases = [replace(r, masks={a: r.masks[EXPERT_A], b: r.masks[EXPERT_B]}) for r in made]
+    explorer = explore(replace(made, name=BAD, readers=(a, b), cases=tuple(cases)))
+    press(explorer, "next")
+    press(explorer, "star")
+    click_cell(
+        explorer, "&lt;img src=x onerror=alert(1)&gt;B", "&lt;img src=x onerror=alert(1)&gt;A"
+    )
+    assert explorer.state.pair == (BAD + "B", BAD + "A")
+    seen = 0
+    for part in parts_of(explorer):
+        texts = []
+        if isinstance(part, widgets.HTML):
+            texts = [part.value]
+        elif isinstance(part, ITable):
+            texts = [part._dt_args["data_json"], part._dt_args["table_html"]]
+        elif isinstance(part, go.FigureWidget) and part is not explorer.surfaces.figure:
+            texts = [str(part.to_dict())]
+        assert not any("<img" in text for text in texts)
+        seen += sum("&lt;img" in text for text in texts)
+    assert seen >= 7  # title, words, three tables, matrix, strip

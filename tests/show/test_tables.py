@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 from small import EXPERT_A, EXPERT_B, MODEL_A, case_on
@@ -12,7 +13,7 @@ from boneviz.case import Prediction
 from boneviz.compare import cross_evaluate
 from boneviz.score import score_case
 from boneviz.scorerow import Scores
-from boneviz.show.tables import PatientTable, matrix_figure, patient_table
+from boneviz.show.tables import MatrixView, PatientTable, matrix_figure, patient_table
 from boneviz.volume import Grid, Volume
 
 # voxels of 2 x 5 x 10 mm are 0.1 mL
@@ -105,3 +106,25 @@ def test_for_distances_less_is_better_in_colour() -> None:
     figure = matrix_figure(cross_evaluate(ROWS, metric="hd95_mm"), label="HD95")
     assert figure.data[0].reversescale is True
     assert matrix_figure(cross_evaluate(ROWS), label="Dice").data[0].reversescale is False
+
+
+def test_a_click_on_a_cell_names_its_pair_and_the_chosen_pair_is_framed() -> None:
+    chosen: list[tuple[str, str]] = []
+    view = MatrixView(on_click=lambda *pair: chosen.append(pair))
+    view.show(cross_evaluate(ROWS), label="Dice", pair=("Expert B", "Model A"))
+    own, pair = view.figure.layout.shapes
+    assert (own.x0, own.line.dash) == (-0.48, "solid")
+    assert (round(pair.x0 + pair.x1, 6), pair.line.dash) == (2, "dot")  # about the second column
+
+    class Points:
+        point_inds: ClassVar = [[2, 0]]
+        xs, ys = (["Expert A"], ["Model A"])
+
+    view._clicked(None, Points, None)
+    Points.ys = ["Expert A"]  # an expert with itself
+    view._clicked(None, Points, None)
+    Points.ys = ["Nobody"]  # a row of the matrix before
+    view._clicked(None, Points, None)
+    Points.ys, Points.point_inds = ["Model A"], []  # not hit
+    view._clicked(None, Points, None)
+    assert chosen == [("Expert A", "Model A")]

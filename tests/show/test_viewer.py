@@ -23,10 +23,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from traitlets import TraitError
 
-from boneviz.case import Case, Reader
+from boneviz.case import Case, CaseRef, Prediction, Reader
 from boneviz.errors import GridError, InputError
-from boneviz.palette import colour_map, styles_of
+from boneviz.nifti import read_prediction, write_prediction
+from boneviz.palette import PAIR_COLOURS, colour_map, heat_colours, rgb_of, styles_of
+from boneviz.show import packing
 from boneviz.show import viewer as module
 from boneviz.show.viewer import SliceViewer
 from boneviz.volume import Grid, Volume
@@ -145,7 +148,7 @@ def test_half_floats_step_by_two_above_2048_and_stop_at_their_largest(viewer: Sl
 def test_pieces_are_small_and_fit_together(
     viewer: SliceViewer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PIECE_BYTES", 20)
+    monkeypatch.setattr(packing, "PIECE_BYTES", 20)
     case = made_case(expert=label((1, 1, 1)))
     viewer.show(case, styles_of([EXPERT]))
     pieces = [content for content, _ in ask(viewer, kind="want", serial=1)]
@@ -163,6 +166,136 @@ def test_a_page_that_asks_for_an_earlier_case_gets_nothing(viewer: SliceViewer) 
     answers = ask(viewer, kind="want", serial=2)
     assert {content["serial"] for content, _ in answers} == {2}
     assert {content["volume"] for content, _ in answers} == set(viewer.case_info["volumes"])
+
+
+def likely(*, elsewhere: float = 0.0, **at: float) -> Volume:
+    """Return probabilities on `GRID`; keywords are voxels, as x123 for (1, 2, 3)."""
+    array = np.full(SHAPE, elsewhere, dtype=np.float32)
+    for voxel, value in at.items():
+        array[tuple(int(digit) for digit in voxel[1:])] = value
+    return Volume(array, GRID, "probability")
+
+
+def test_probabilities_travel_as_bytes_cropped_to_where_there_are_any(viewer: SliceViewer) -> None:
+    case = made_case(expert=label((0, 0, 0)), model=label((3, 2, 1)))
+    predictions = {MODEL: likely(x100=0.6, x111=0.49)}
+    viewer.show(case, styles_of([EXPERT, MODEL]), predictions=predictions)
+    expert, model = viewer.case_info["readers"]
+    assert (expert["kind"], expert["probability"]) == ("expert", None)
+    assert (model["kind"], model["learned_from"]) == ("model", "Expert A")
+    # (1, 0..1, 0..1) with one voxel around it: x 0 to 2, y 0 to 2, z 0 to 1
+    soft = model["probability"]
+    assert soft["first"] == [0, 0, 0]
+    assert viewer.case_info["volumes"][soft["volume"]] == {
+        "type": "bytes",
+        "bytes": 18,
+        "lattice": {"shape": [3, 3, 2], "spacing": [2.0, 1.0, 3.0], "origin": [-3.0, 10.0, 0.0]},
+    }
+    found = received(viewer, soft["volume"])
+    # 0.6 * 255 = 153, 0.49 * 255 = 124.95
+    assert (found[1, 0, 0], found[1, 1, 1]) == (153, 125)
+    assert np.count_nonzero(found) == 2
+    assert received(viewer, soft["mip"])[:, 0].tolist() == [[0, 0], [153, 125], [0, 0]]
+    assert soft["profile"] == [[0, 153, 0], [153, 125, 0], [153, 125]]
+    # the outline is that of 0.5, whatever the mask says
+    bits = received(viewer, "bits")
+    assert bits[1, 0, 0] == 0b10
+    assert bits[1, 1, 1] == bits[3, 2, 1] == 0
+
+
+def test_a_cropped_volume_says_where_it_lies(viewer: SliceViewer) -> None:
+    viewer.show(made_case(), styles_of([MODEL]), predictions={MODEL: likely(x321=1.0)})
+    soft = viewer.case_info["readers"][0]["probability"]
+    assert soft["first"] == [2, 1, 0]
+    # -3 + 2 * 2, 10 + 1 * 1, 0
+    assert viewer.case_info["volumes"][soft["volume"]]["lattice"]["origin"] == [1.0, 11.0, 0.0]
+    assert viewer.case_info["volumes"][soft["mip"]]["lattice"]["origin"] == [1.0, 0.0, 0.0]
+
+
+def test_a_model_that_is_sure_of_nothing_is_one_voxel_of_zero(viewer: SliceViewer) -> None:
+    viewer.show(made_case(), styles_of([MODEL]), predictions={MODEL: likely()})
+    soft = viewer.case_info["readers"][0]["probability"]
+    assert received(viewer, soft["volume"]).max() == 0
+    assert viewer.case_info["box"] is None
+
+
+def test_a_threshold_finds_the_same_voxels_in_page_and_python(tmp_path: Path) -> None:
+    # every byte once, as a saved prediction has it
+    grid = Grid.straight((16, 16, 1), (1, 1, 1))
+    exact = (np.arange(256, dtype=np.float64) / 255).astype(np.float32).reshape(grid.shape)
+    given = Prediction(
+        "P1", "", MODEL, 0, Volume(exact, grid, "probability"), "c", frozenset(), demonstration=True
+    )
+    write_prediction(given, tmp_path)
+    ref = CaseRef("P1", "", Path("ct.nii.gz"), Path("pet.nii.gz"))
+    saved = read_prediction(tmp_path, ref)
+    stored = saved.probability.array.ravel()
+    thresholds = [k / 100 for k in range(1, 101)]
+    # the edges: half way between two bytes, just about it, and each stored value itself
+    thresholds += [0.5 - 1e-6, 0.5 + 1e-6, 1 / 255, 1e-6, *(float(p) for p in stored[1:])]
+    script = (
+        "import {leastByte} from './boneviz/show/front/modes.js';"
+        f"console.log(JSON.stringify({json.dumps(thresholds)}.map(leastByte)))"
+    )
+    of_page = json.loads(run_node("--input-type=module", "--eval", script))
+    for threshold, least in zip(thresholds, of_page, strict=True):
+        inside = saved.mask(threshold).array.ravel()
+        assert packing.least_byte(threshold) == least, threshold
+        np.testing.assert_array_equal(inside, np.arange(256) >= least, err_msg=str(threshold))
+        if threshold in thresholds[:100]:
+            # a prediction in memory has the values themselves
+            np.testing.assert_array_equal(given.mask(threshold).array.ravel(), inside)
+    assert packing.least_byte(0.5) == 128
+
+
+def test_an_outline_is_a_mask_or_where_the_probability_reaches_its_threshold(
+    viewer: SliceViewer,
+) -> None:
+    with pytest.raises(InputError, match=r"no case is shown; call show\(\) first"):
+        viewer.outline("Expert A")
+    viewer.show(
+        made_case(expert=label((0, 0, 0))),
+        styles_of([EXPERT, MODEL]),
+        predictions={MODEL: likely(x100=0.6, x111=0.49)},
+    )
+    assert np.argwhere(viewer.outline("Expert A").array).tolist() == [[0, 0, 0]]
+    assert np.argwhere(viewer.outline("Model A").array).tolist() == [[1, 0, 0]]
+    viewer.thresholds = {"Model A": 0.49}
+    assert np.argwhere(viewer.outline("Model A").array).tolist() == [[1, 0, 0], [1, 1, 1]]
+    with pytest.raises(InputError, match=r"no reader 'Z' is shown; there is Expert A, Model A"):
+        viewer.outline("Z")
+
+
+def test_the_pair_begins_with_the_first_two_and_stays_where_both_are(viewer: SliceViewer) -> None:
+    everybody = made_case(expert=label((1, 1, 1)), other=label((1, 1, 1)), model=label((1, 1, 1)))
+    viewer.show(everybody, styles_of([EXPERT, OTHER, MODEL]))
+    assert viewer.pair == ["Expert A", "Expert B"]
+    viewer.pair = ["Expert B", "Model A"]
+    viewer.show(everybody, styles_of([EXPERT, OTHER, MODEL]))
+    assert viewer.pair == ["Expert B", "Model A"]
+    viewer.show(everybody, styles_of([EXPERT, MODEL]))
+    assert viewer.pair == ["Expert A", "Model A"]
+    viewer.show(everybody, styles_of([EXPERT, OTHER, MODEL]), pair=["Model A", "Expert A"])
+    assert viewer.pair == ["Model A", "Expert A"]
+    viewer.show(everybody, styles_of([OTHER]))
+    assert viewer.pair == ["Expert B"]
+
+
+def test_views_pairs_and_thresholds_that_make_no_sense_are_refused(viewer: SliceViewer) -> None:
+    case = made_case(expert=label((1, 1, 1)), other=label((1, 1, 1)))
+    with pytest.raises(InputError, match=r"P007_S1: pair \['Z', 'A'\]: no reader 'Z' here"):
+        viewer.show(case, styles_of([EXPERT, OTHER]), pair=["Z", "A"])
+    viewer.show(case, styles_of([EXPERT, OTHER]))
+    with pytest.raises(TraitError, match=r"no reader 'Expert Z' here; there is Expert A, Expert B"):
+        viewer.pair = ["Expert A", "Expert Z"]
+    with pytest.raises(TraitError, match="expected the names of two readers"):
+        viewer.pair = ["Expert A", "Expert A"]
+    with pytest.raises(TraitError, match=r"threshold of Model A: 0, expected a number above 0"):
+        viewer.thresholds = {"Model A": 0}
+    with pytest.raises(TraitError, match="readers"):
+        viewer.view = "errors"
+    viewer.thresholds = {"Model A": 1, "Model B": 0.2}
+    assert viewer.thresholds == {"Model A": 1.0, "Model B": 0.2}
 
 
 def told(serial: int, cursor_mm: list[float], visible: list[str]) -> dict[str, Any]:
@@ -212,6 +345,19 @@ def test_what_a_page_tells_of_the_case_before_is_dropped(viewer: SliceViewer) ->
     # a page sends only what changed, so values without a number are nobody's
     viewer.set_state({"cursor_mm": [9.0, 9.0, 9.0], "visible": ["Expert A"]})
     assert (viewer.cursor_mm, viewer.visible) == ([0.0, 11.0, 0.0], ["Expert B"])
+
+
+def test_a_pair_chosen_in_the_page_belongs_to_its_case_a_view_to_all(viewer: SliceViewer) -> None:
+    case = made_case(expert=label((1, 1, 1)), other=label((1, 1, 1)), model=label((1, 1, 1)))
+    viewer.show(case, styles_of([EXPERT, OTHER, MODEL]))
+    chosen = ["Model A", "Expert A"]
+    viewer.set_state({"pair": chosen, "told_pair": {"serial": 1, "value": chosen}})
+    assert viewer.pair == chosen
+    viewer.show(case, styles_of([EXPERT, OTHER]))
+    late = {"pair": chosen, "told_pair": {"serial": 1, "value": chosen}}
+    viewer.set_state({**late, "view": "error", "heat": True, "thresholds": {"Model A": 0.3}})
+    assert viewer.pair == ["Expert A", "Expert B"]
+    assert (viewer.view, viewer.heat, viewer.thresholds) == ("error", True, {"Model A": 0.3})
 
 
 def test_a_page_is_not_heard_while_a_case_is_put_in_place(
@@ -304,7 +450,9 @@ def wish_for(plane: str, **look: Any) -> dict[str, Any]:
         "position_mm": [0, 11, 0],
         "mm_per_pixel": 0.5,
         "look": {**LOOK, **look},
-        "visible": [],
+        "lines": [],
+        "fill": {"kind": "none"},
+        "thresholds": {},
     }
 
 
@@ -331,6 +479,60 @@ def test_a_picture_has_the_mode_the_range_and_the_map_that_the_page_asks_for(
     assert np.unique(np.asarray(Image.open(io.BytesIO(png)))).tolist() == [191]
 
 
+def seen(viewer: SliceViewer, wish: dict[str, Any]) -> NDArray[np.uint8]:
+    ((_, (png,)),) = ask(viewer, **wish)
+    return np.asarray(Image.open(io.BytesIO(png)))
+
+
+def test_pictures_have_the_colours_of_the_view(viewer: SliceViewer) -> None:
+    # readers in x: A 0 and 1, B 1 and 2; the model 77 of 255 at 2, sure at 3
+    case = made_case(expert=label((0, 1, 0), (1, 1, 0)), other=label((1, 1, 0), (2, 1, 0)))
+    air = Volume(np.full(SHAPE, -1000, np.int16), GRID, "HU")
+    readers = [EXPERT, OTHER, MODEL]
+    viewer.show(
+        replace(case, ct=air),
+        styles_of(readers),
+        predictions={MODEL: likely(x210=77 / 255, x310=1.0)},
+    )
+    wish = {**wish_for("axial"), "mm_per_pixel": 1.0}
+
+    def row(fill: dict[str, Any], **more: Any) -> list[list[int]]:
+        """Return the colours of the voxels x = 0 to 3 at y = 1; right is left, two pixels each."""
+        return seen(viewer, {**wish, "fill": fill, **more})[1, ::-2].astype(int).tolist()
+
+    first, second, both = (np.array(rgb_of(c)) for c in PAIR_COLOURS)
+    # rint(0.45 * 255) = 115 of 255 over black
+    share = 115 / 255
+    found = row({"kind": "pair", "reference": "Expert A", "candidate": "Expert B"})
+    np.testing.assert_allclose(
+        found, [first * share, both * share, second * share, [0] * 3], atol=1
+    )
+    found = row({"kind": "heat"}, thresholds={"Model A": 0.3})
+    one, two, _ = (np.array(rgb_of(c)) for c in heat_colours(3))
+    # 0.8 * 255 = 204; the model says yes at 2, with expert B, and at 3
+    np.testing.assert_allclose(found, np.array([one, two, two, one]) * 204 / 255, atol=1)
+    found = row({"kind": "heat"})
+    np.testing.assert_allclose(found[2], one * 204 / 255, atol=1)
+    found = row({"kind": "wash", "model": "Model A"})
+    # both cover 0.8 * 255 = 204
+    wash = colour_map("viridis").astype(float)
+    np.testing.assert_allclose(
+        found, [[0] * 3, [0] * 3, wash[77] * 204 / 255, wash[255] * 204 / 255], atol=1
+    )
+
+
+def test_pictures_draw_a_models_contour_at_its_threshold(viewer: SliceViewer) -> None:
+    viewer.show(made_case(), styles_of([MODEL]), predictions={MODEL: likely(x110=77 / 255)})
+    line = {"name": "Model A", "colour": "#ff00ff", "dashed": False}
+    wish = {**wish_for("axial"), "lines": [line], "mm_per_pixel": 0.2}
+
+    def drawn(threshold: float) -> bool:
+        picture = seen(viewer, {**wish, "thresholds": {"Model A": threshold}})
+        return bool((picture == (255, 0, 255)).all(axis=-1).any())
+
+    assert (drawn(0.5), drawn(0.2)) == (False, True)
+
+
 def test_a_page_hears_why_it_gets_no_picture(viewer: SliceViewer) -> None:
     viewer.show(made_case(expert=label((1, 1, 1))), styles_of([EXPERT]))
     ((content, buffers),) = ask(viewer, **wish_for("axial", suvMin=8))
@@ -353,6 +555,8 @@ def test_a_page_hears_why_it_gets_no_picture(viewer: SliceViewer) -> None:
         ("no mask", InputError, r"no mask of 'Model A'; it has Expert A"),
         ("twice", InputError, r"readers Expert A, Expert A: expected each once"),
         ("nine", InputError, r"9 readers: the viewer shows at most 8"),
+        ("probability elsewhere", GridError, r"probability of Model A is on .* harmonise\(\)"),
+        ("no probability", InputError, r"prediction of Model A holds label, expected a prob"),
     ],
 )
 def test_what_cannot_be_shown_is_refused(
@@ -376,8 +580,14 @@ def test_what_cannot_be_shown_is_refused(
         readers = [EXPERT, EXPERT]
     if change == "nine":
         readers = [Reader(f"Expert {n}") for n in range(9)]
+    predictions = {}
+    if change == "probability elsewhere":
+        moved = Grid.straight(SHAPE, GRID.spacing_mm, (0.0, 0.0, 0.0))
+        readers, predictions = [MODEL], {MODEL: Volume(np.zeros(SHAPE), moved, "probability")}
+    if change == "no probability":
+        readers, predictions = [MODEL], {MODEL: label((1, 1, 1))}
     with pytest.raises(error, match=message):
-        viewer.show(case, styles_of(readers))
+        viewer.show(case, styles_of(readers), predictions=predictions)
     assert viewer.serial == 0
 
 
@@ -387,7 +597,7 @@ def threads_of(viewer: SliceViewer) -> list[threading.Thread]:
 
 def test_closing_lets_the_volumes_go(viewer: SliceViewer) -> None:
     viewer.show(made_case(expert=label((1, 1, 1))), styles_of([EXPERT]))
-    array = weakref.ref(viewer._shown[0].ct.array)
+    array = weakref.ref(viewer._shown.case.ct.array)
     viewer.close()
     assert ask(viewer, kind="want", serial=1) == []
     deadline = time.monotonic() + 10

@@ -2,7 +2,7 @@
 
 import { COLOUR_MAPS, WINDOWS } from "./window.js";
 
-/** @typedef {import("./store.js").ReaderStyle} ReaderStyle */
+/** @typedef {{name: string, colour: string, dashed: boolean}} ReaderStyle */
 
 /** What the keyboard and mouse do, as shown by `?`. */
 export const HELP = [
@@ -14,8 +14,12 @@ export const HELP = [
   ["Ctrl or Shift + wheel, + and \u2212", "zoom"],
   ["Shift + drag, right or middle drag", "pan"],
   ["Alt + drag", "CT window: sideways width, up and down level"],
-  ["1 to 8", "switch a reader on or off"],
-  ["C, P, F", "CT, PET or fused"],
+  ["1 to 8", "switch a reader on or off, in the view Readers"],
+  ["C, T, F", "CT, PET (tracer) or fused"],
+  ["V", "next view: readers, disagreement, error, probability"],
+  ["H", "disagreement as heat: how many say yes"],
+  ["N, P", "next or previous region of disagreement"],
+  ["S", "star the region for the report"],
   ["X", "smooth contours, or the voxels' own edges"],
   ["M", "the plane under the pointer alone, or all four"],
   ["R", "reset views and window"],
@@ -113,13 +117,14 @@ export function buildChrome(act) {
   const legend = el("div", { class: "bv-legend", role: "group", "aria-label": "Readers' contours" });
   const head = el("div", { class: "bv-head" }, patient, legend);
 
-  const cells = Object.fromEntries(["position", "hu", "suv", "yes"].map((name) => [name, el("span", { class: `bv-value bv-${name}`, "data-testid": `readout-${name}` })]));
+  const cells = Object.fromEntries(["position", "hu", "suv", "yes", "probability"].map((name) => [name, el("span", { class: `bv-value bv-${name}`, "data-testid": `readout-${name}` })]));
   const readout = el(
     "div", { class: "bv-readout", "data-testid": "readout", role: "group", "aria-label": "At the crosshair" },
     el("span", {}, el("i", {}, "mm"), cells.position),
     el("span", {}, el("i", {}, "HU"), cells.hu),
     el("span", {}, el("i", {}, "SUVbw"), cells.suv),
-    el("span", { class: "bv-grow" }, el("i", {}, "Marked by"), cells.yes),
+    el("span", {}, el("i", {}, "Marked by"), cells.yes),
+    el("span", { hidden: true }, el("i", {}, "Probability"), cells.probability),
   );
   // spoken once the crosshair rests, not at every step
   const spoken = el("div", { class: "bv-spoken", role: "status", "aria-live": "polite" });

@@ -112,8 +112,8 @@ export function listenTo(view) {
   return () => stop.abort();
 }
 
-/** @param {SliceView} view @param {string} key @returns {(() => void) | undefined} */
-function actionOf(view, key) {
+/** What a key does. @param {SliceView} view @param {string} key @returns {(() => void) | undefined} */
+export function actionOf(view, key) {
   const { lattice, pointed } = view;
   if (!lattice) return undefined;
   const { across, up, normal } = PLANES[pointed];
@@ -125,6 +125,8 @@ function actionOf(view, key) {
   };
   const reader = view.info?.readers[Number(key) - 1];
   if (reader) return () => view.toggleReader(reader.name);
+  // the regions are Python's: it is told of which case it is asked, and drops what comes late
+  const region = (/** @type {string} */ name) => () => view.model.send({ kind: "region", serial: view.serial, key: name });
   /** @type {Record<string, () => void>} */
   const actions = {
     ArrowLeft: move(across, 1),
@@ -137,11 +139,16 @@ function actionOf(view, key) {
     "=": zoom(1.25),
     "-": zoom(0.8),
     c: () => view.set({ mode: "ct" }),
-    p: () => view.set({ mode: "pet" }),
+    t: () => view.set({ mode: "pet" }),
     f: () => view.set({ mode: "fused" }),
+    v: () => view.nextView(),
+    h: () => view.toggleHeat(),
     x: () => view.toggleExact(),
     m: () => view.toggleAlone(),
     r: () => view.reset(),
+    n: region("next"),
+    p: region("previous"),
+    s: region("star"),
     "?": () => view.toggleHelp(),
   };
   return actions[key.length === 1 ? key.toLowerCase() : key];

@@ -77,6 +77,11 @@ export class Pictures {
     this.mipLook = "";
   }
 
+  /** Forget the volumes of a case before. @param {string[]} names */
+  retain(names) {
+    for (const name of [...this.volumes.keys()]) if (!names.includes(name)) this.volumes.delete(name);
+  }
+
   /** @param {any} message @param {DataView[]} buffers */
   async receive(message, buffers) {
     const wishes = this.wishes;
@@ -115,20 +120,20 @@ export class Pictures {
    * @param {View} view
    * @param {Vec3} sliceMm
    * @param {import("./scene.js").Look} look
-   * @param {{name: string, visible: boolean}[]} readers
-   * @param {unknown} _box
+   * @param {import("./scene.js").Shown} shown
    * @param {number} ratio
    */
-  draw(plane, view, sliceMm, look, readers, _box, ratio) {
+  draw(plane, view, sliceMm, look, shown, ratio) {
     const { pen } = this;
     const { box } = view;
     const lattice = /** @type {{lattice: Lattice}} */ (this.volumes.get("ct")).lattice;
     if (plane === "mip") this.drawProjection(look);
     else {
-      const visible = readers.filter((reader) => reader.visible).map((reader) => reader.name);
+      const { fill, thresholds } = shown;
+      const lines = shown.lines.filter((line) => line.visible);
       const serial = this.model.get("case_info").serial;
-      const request = { serial, position_mm: sliceMm, mm_per_pixel: Math.max(0.25, 1 / (view.pxPerMm * ratio)), look, visible };
-      const key = JSON.stringify([serial, sliceMm[PLANES[plane].normal], look, visible, request.mm_per_pixel]);
+      const request = { serial, position_mm: sliceMm, mm_per_pixel: Math.max(0.25, 1 / (view.pxPerMm * ratio)), look, lines, fill, thresholds };
+      const key = JSON.stringify([serial, sliceMm[PLANES[plane].normal], look, lines, fill, thresholds, request.mm_per_pixel]);
       this.wishes.want(plane, key, request);
       this.send();
     }

@@ -2,11 +2,12 @@
 
 import { swatch, el } from "./chrome.js";
 import { centreOf, describePosition, flatIndex, isInside, voxelAt } from "./geometry.js";
+import { leastByte, thresholdOf } from "./modes.js";
 import { halfToNumber } from "./window.js";
 
 /** @typedef {import("./geometry.js").Vec3} Vec3 */
 /** @typedef {import("./store.js").Load} Load */
-/** @typedef {{position: string, hu: string, suv: string, yes: import("./store.js").ReaderStyle[]}} Found */
+/** @typedef {{position: string, hu: string, suv: string, yes: import("./modes.js").Reader[], probabilities: [string, string][]}} Found */
 
 const NONE = "\u2013";
 
@@ -22,16 +23,28 @@ function halfAt(load, name, mm) {
   return halfToNumber(halves(load.arrays[name])[flatIndex(lattice, voxelAt(lattice, mm))]);
 }
 
-/** @param {Load} load @param {Vec3} mm @returns {Found} */
-export function valuesAt(load, mm) {
+/** The byte of a volume, 0 beyond it. @param {Load} load @param {string} name @param {Vec3} mm */
+function byteAt(load, name, mm) {
+  const { lattice } = load.info.volumes[name];
+  return isInside(lattice, mm) ? load.arrays[name][flatIndex(lattice, voxelAt(lattice, mm))] : 0;
+}
+
+/** @param {Load} load @param {Vec3} mm @param {Record<string, number>} thresholds of the models @returns {Found} */
+export function valuesAt(load, mm, thresholds) {
   const [hu, suv] = [halfAt(load, "ct", mm), halfAt(load, "pet", mm)];
-  const { lattice } = load.info.volumes.bits;
-  const bits = isInside(lattice, mm) ? load.arrays.bits[flatIndex(lattice, voxelAt(lattice, mm))] : 0;
+  const bits = byteAt(load, "bits", mm);
+  const probabilities = new Map();
+  for (const { name, probability } of load.info.readers) {
+    if (probability) probabilities.set(name, byteAt(load, probability.volume, mm));
+  }
+  const says = (/** @type {string} */ name, /** @type {number} */ place) =>
+    probabilities.has(name) ? probabilities.get(name) >= leastByte(thresholdOf(thresholds, name)) : (bits >> place) & 1;
   return {
     position: describePosition(mm),
     hu: hu === null ? NONE : String(Math.round(hu)),
     suv: suv === null ? NONE : suv.toFixed(2),
-    yes: load.info.readers.filter((_, i) => (bits >> i) & 1),
+    yes: load.info.readers.filter(({ name }, i) => says(name, i)),
+    probabilities: [...probabilities].map(([name, byte]) => [name, (byte / 255).toFixed(2)]),
   };
 }
 
@@ -57,6 +70,8 @@ export function fillReadout(cells, found) {
   cells.suv.textContent = found.suv;
   const marks = found.yes.map((reader) => el("span", { class: "bv-mark" }, swatch(reader), reader.name));
   cells.yes.replaceChildren(...(marks.length ? marks : ["nobody"]));
+  cells.probability.textContent = found.probabilities.map(([name, value]) => `${name} ${value}`).join("   ") || NONE;
+  /** @type {HTMLElement} */ (cells.probability.parentElement).hidden = !found.probabilities.length;
 }
 
 /** Say nothing, while a case is on its way. @param {Record<string, HTMLElement>} cells */
@@ -65,7 +80,8 @@ export function clearReadout(cells) {
 }
 
 /** The same as a sentence. @param {Found} found */
-export function inWords({ position, hu, suv, yes }) {
+export function inWords({ position, hu, suv, yes, probabilities }) {
   const names = yes.map((reader) => reader.name).join(", ") || "nobody";
-  return `${position} mm, ${hu} HU, SUV ${suv}, marked by ${names}`;
+  const likely = probabilities.map(([name, value]) => `, probability of ${name} ${value}`).join("");
+  return `${position} mm, ${hu} HU, SUV ${suv}, marked by ${names}${likely}`;
 }

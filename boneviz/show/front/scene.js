@@ -1,6 +1,8 @@
-/** Draws slices with WebGL2: windowed CT, coloured PET, and every reader's contour, in one pass. */
+/** Draws slices with WebGL2: puts volumes on the GPU and tells the program what to make of them. */
 
 import { PLANES } from "./geometry.js";
+import { DEFAULT_THRESHOLD, leastByte, thresholdOf, washMap } from "./modes.js";
+import { sliceProgram } from "./shader.js";
 import { colourTable, parseHex } from "./window.js";
 
 /** @typedef {import("./geometry.js").Box} Box */
@@ -9,169 +11,12 @@ import { colourTable, parseHex } from "./window.js";
 /** @typedef {import("./geometry.js").Vec3} Vec3 */
 /** @typedef {import("./geometry.js").View} View */
 /** @typedef {{level: number, width: number, suvMin: number, suvMax: number, opacity: number, mode: "ct" | "pet" | "fused", colourMap: string, exact: boolean}} Look */
-/** @typedef {{colour: string, dashed: boolean, visible: boolean}} ReaderLook */
+/** @typedef {import("./modes.js").Line} Line */
+/** @typedef {{lines: Line[], fill: import("./modes.js").Fill, readers: import("./modes.js").Reader[], thresholds: Record<string, number>, box: [number[], number[]] | null, pairColours: string[], heatColours: string[]}} Shown what the readers say, and how it is shown */
 
 export const MAX_READERS = 8;
-
-const VERTEX = `#version 300 es
-void main() {
-  vec2 corner = vec2((gl_VertexID << 1) & 2, gl_VertexID & 2);
-  gl_Position = vec4(corner * 2.0 - 1.0, 0.0, 1.0);
-}`;
-
-const FRAGMENT = `#version 300 es
-precision highp float;
-precision highp int;
-precision highp sampler3D;
-precision highp usampler3D;
-
-// arrays come with their last axis running fastest, so textures are indexed (z, y, x)
-uniform sampler3D uCt;
-uniform sampler3D uPet;
-uniform usampler3D uBits;
-uniform sampler2D uColours;
-uniform vec3 uCtOrigin, uCtSpacing, uCtShape;
-uniform vec3 uPetOrigin, uPetSpacing, uPetShape;
-uniform vec3 uBitsOrigin, uBitsSpacing;
-
-// millimetres of the panel's bottom left corner, and along one device pixel to the right and up
-uniform vec2 uCorner;
-uniform vec3 uStartMm, uRightMm, uUpMm;
-uniform ivec3 uAxes; // the axes of the volume across, up and through the plane
-
-uniform int uMode; // 0 CT, 1 PET, 2 fused
-uniform vec2 uWindow; // level, width in HU
-uniform vec2 uSuv; // lowest, highest shown
-uniform float uOpacity;
-
-uniform uint uVisible; // readers shown
-uniform uint uReaders; // how many there are
-uniform uint uDashed;
-uniform vec3 uReaderColour[8];
-uniform float uLane[8]; // how far beside the edge a reader's line runs, device pixels, + outside
-uniform float uDashShift[8];
-uniform vec2 uLine; // half width of line and of its dark halo, device pixels
-uniform vec2 uDash; // period and drawn part, device pixels
-uniform int uStride; // voxels per step where voxels are smaller than pixels
-uniform int uExact; // 1 follows the voxels' own edges
-uniform ivec3 uStepRight, uStepUp; // one voxel along the plane's axes, as texture indices
-uniform ivec4 uBox; // lowest and highest voxel across and up that holds a contour
-
-out vec4 outColour;
-
-bool inside(vec3 voxel, vec3 shape) {
-  return all(greaterThan(voxel, vec3(-0.5))) && all(lessThan(voxel, shape - 0.5));
-}
-
-// Exact: distance to the nearest side or corner of this voxel beyond which the mask changes.
-float exactDistance(uint reader, uint m[9], vec2 within, vec2 perPixel) {
-  uint here = m[4] >> reader & 1u;
-  float nearest = 1e4;
-  for (int j = 0; j < 3; j++) {
-    for (int i = 0; i < 3; i++) {
-      if ((m[3 * j + i] >> reader & 1u) == here) continue;
-      vec2 side = vec2(i - 1, j - 1);
-      vec2 gap = mix(vec2(0.0), 0.5 - side * within, abs(side)) / perPixel;
-      nearest = min(nearest, length(gap));
-    }
-  }
-  return here == 1u ? -nearest : nearest;
-}
-
-// Dashes run along the contour: the pixel's place along the nearest of four directions.
-float dash(vec2 normal, float shift) {
-  float turn = floor(atan(normal.x, -normal.y) / 0.7853982 + 0.5) * 0.7853982;
-  float place = dot(gl_FragCoord.xy, vec2(cos(turn), sin(turn)));
-  float phase = fract(place / uDash.x + shift) * uDash.x;
-  return clamp(min(phase, uDash.y - phase) + 0.5, 0.0, 1.0);
-}
-
-void main() {
-  vec2 pixel = gl_FragCoord.xy - uCorner;
-  vec3 mm = uStartMm + pixel.x * uRightMm + pixel.y * uUpMm;
-  vec3 colour = vec3(0.022, 0.026, 0.032);
-
-  vec3 ctVoxel = (mm - uCtOrigin) / uCtSpacing;
-  vec3 petVoxel = (mm - uPetOrigin) / uPetSpacing;
-  bool hasCt = uMode != 1 && inside(ctVoxel, uCtShape);
-  bool hasPet = uMode != 0 && inside(petVoxel, uPetShape);
-  if (hasCt) {
-    float hu = texture(uCt, ((ctVoxel + 0.5) / uCtShape).zyx).r;
-    colour = vec3(clamp((hu - uWindow.x) / uWindow.y + 0.5, 0.0, 1.0));
-  }
-  if (hasPet) {
-    float suv = texture(uPet, ((petVoxel + 0.5) / uPetShape).zyx).r;
-    float level = clamp((suv - uSuv.x) / (uSuv.y - uSuv.x), 0.0, 1.0);
-    vec3 hot = texture(uColours, vec2((level * 255.0 + 0.5) / 256.0, 0.5)).rgb;
-    // low uptake stays transparent, so that bone without uptake keeps its brightness
-    float cover = uMode == 1 ? 1.0 : hasCt ? uOpacity * min(1.0, 2.0 * level) : uOpacity;
-    colour = mix(colour, hot, cover);
-  }
-
-  vec3 bitsVoxel = (mm - uBitsOrigin) / uBitsSpacing;
-  vec2 at = vec2(bitsVoxel[uAxes.x], bitsVoxel[uAxes.y]);
-  if (uVisible != 0u && all(greaterThan(at, vec2(uBox.xy) - 2.0 * float(uStride)))
-      && all(lessThan(at, vec2(uBox.zw) + 2.0 * float(uStride)))) {
-    float stride = float(uStride);
-    vec2 nearest = floor(at / stride + 0.5);
-    vec2 f = at / stride - nearest;
-    ivec2 middle = uStride * ivec2(nearest);
-    ivec3 place = ivec3(floor(bitsVoxel + 0.5));
-    place[uAxes.x] = 0;
-    place[uAxes.y] = 0;
-    ivec3 first = place.zyx + middle.x * uStepRight + middle.y * uStepUp;
-    uint m[9];
-    uint any1 = 0u, all1 = 255u;
-    for (int j = 0; j < 3; j++) {
-      for (int i = 0; i < 3; i++) {
-        ivec2 voxel = middle + uStride * ivec2(i - 1, j - 1);
-        bool within = all(greaterThanEqual(voxel, uBox.xy)) && all(lessThanEqual(voxel, uBox.zw));
-        uint bits = within ? texelFetch(uBits, first + uStride * ((i - 1) * uStepRight + (j - 1) * uStepUp), 0).r : 0u;
-        m[3 * j + i] = bits;
-        any1 |= bits;
-        all1 &= bits;
-      }
-    }
-    uint edges = any1 & ~all1 & uVisible;
-    if (edges != 0u) {
-      vec3 wx = vec3(0.5 * (0.5 - f.x) * (0.5 - f.x), 0.75 - f.x * f.x, 0.5 * (0.5 + f.x) * (0.5 + f.x));
-      vec3 wy = vec3(0.5 * (0.5 - f.y) * (0.5 - f.y), 0.75 - f.y * f.y, 0.5 * (0.5 + f.y) * (0.5 + f.y));
-      vec3 dx = vec3(f.x - 0.5, -2.0 * f.x, f.x + 0.5);
-      vec3 dy = vec3(f.y - 0.5, -2.0 * f.y, f.y + 0.5);
-      // voxels per device pixel along the screen's x and y
-      vec2 perPixel = vec2(abs(uRightMm[uAxes.x]) / uBitsSpacing[uAxes.x],
-                           abs(uUpMm[uAxes.y]) / uBitsSpacing[uAxes.y]) / stride;
-      float halo = 0.0;
-      float line[8];
-      for (uint r = 0u; r < uReaders; r++) {
-        line[r] = 0.0;
-        if ((edges >> r & 1u) == 0u) continue;
-        // the mask under a quadratic B-spline, whose half level runs through the voxels' edges
-        float value = 0.0;
-        vec2 slope = vec2(0.0);
-        for (int j = 0; j < 3; j++) {
-          vec3 row = vec3(m[3 * j] >> r & 1u, m[3 * j + 1] >> r & 1u, m[3 * j + 2] >> r & 1u);
-          float along = dot(row, wx);
-          value += along * wy[j];
-          slope += vec2(dot(row, dx) * wy[j], along * dy[j]);
-        }
-        slope *= perPixel;
-        // signed distance in device pixels, + outside
-        float d = uExact == 1 ? exactDistance(r, m, f, perPixel) : (0.5 - value) / max(length(slope), 1e-4);
-        d = abs(d - uLane[r]);
-        // the screen's x runs against the axis
-        float drawn = (uDashed >> r & 1u) == 1u ? dash(slope * vec2(-1.0, 1.0), uDashShift[r]) : 1.0;
-        halo = max(halo, clamp(uLine.y + 0.5 - d, 0.0, 1.0) * drawn);
-        line[r] = clamp(uLine.x + 0.5 - d, 0.0, 1.0) * drawn;
-      }
-      colour *= 1.0 - 0.72 * halo;
-      // solid lines first, dashed ones over them: what lies under shows in the gaps
-      for (uint r = 0u; r < uReaders; r++) if ((uDashed >> r & 1u) == 0u) colour = mix(colour, uReaderColour[r], line[r]);
-      for (uint r = 0u; r < uReaders; r++) if ((uDashed >> r & 1u) == 1u) colour = mix(colour, uReaderColour[r], line[r]);
-    }
-  }
-  outColour = vec4(colour, 1.0);
-}`;
+/** Texture units: 0 CT, 1 PET, 2 bits, 3 colours, then the models' probabilities and the wash. */
+const FIRST_PROBABILITY = 5;
 
 /**
  * How far beside the edge each reader's line runs, in line widths, so that lines of readers who
@@ -188,15 +33,14 @@ export function lanes(readers) {
   });
 }
 
-/** @param {WebGL2RenderingContext} gl @param {number} type @param {string} source */
-function compile(gl, type, source) {
-  const shader = /** @type {WebGLShader} */ (gl.createShader(type));
-  gl.shaderSource(shader, source);
-  gl.compileShader(shader);
-  if (!gl.getShaderParameter(shader, gl.COMPILE_STATUS) && !gl.isContextLost()) {
-    throw new Error(`the slice shader does not compile here: ${gl.getShaderInfoLog(shader)}`);
-  }
-  return shader;
+/** @param {Line[]} lines @param {(line: Line) => boolean} test */
+function bitsOf(lines, test) {
+  return lines.reduce((bits, line, i) => bits | (test(line) ? 1 << i : 0), 0);
+}
+
+/** @param {string} colour @returns {number[]} */
+function rgb(colour) {
+  return parseHex(colour).map((c) => c / 255);
 }
 
 export class Scene {
@@ -209,13 +53,7 @@ export class Scene {
     if (!gl) throw new Error("this browser offers no WebGL2");
     this.gl = gl;
     this.canvas = canvas;
-    this.program = /** @type {WebGLProgram} */ (gl.createProgram());
-    gl.attachShader(this.program, compile(gl, gl.VERTEX_SHADER, VERTEX));
-    gl.attachShader(this.program, compile(gl, gl.FRAGMENT_SHADER, FRAGMENT));
-    gl.linkProgram(this.program);
-    if (!gl.getProgramParameter(this.program, gl.LINK_STATUS) && !gl.isContextLost()) {
-      throw new Error(`the slice program does not link here: ${gl.getProgramInfoLog(this.program)}`);
-    }
+    this.program = sliceProgram(gl);
     gl.useProgram(this.program);
     /** @type {Map<string, WebGLUniformLocation | null>} */
     this.places = new Map();
@@ -245,20 +83,26 @@ export class Scene {
     gl.bindTexture(gl.TEXTURE_3D, texture);
     gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
     const [x, y, z] = info.lattice.shape;
-    const half = info.type === "half";
-    const filter = half ? gl.LINEAR : gl.NEAREST;
+    const filter = info.type === "bits" ? gl.NEAREST : gl.LINEAR;
     gl.texParameteri(gl.TEXTURE_3D, gl.TEXTURE_MIN_FILTER, filter);
     gl.texParameteri(gl.TEXTURE_3D, gl.TEXTURE_MAG_FILTER, filter);
     for (const wrap of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T, gl.TEXTURE_WRAP_R]) {
       gl.texParameteri(gl.TEXTURE_3D, wrap, gl.CLAMP_TO_EDGE);
     }
-    if (half) {
+    if (info.type === "half") {
       const values = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2);
       gl.texImage3D(gl.TEXTURE_3D, 0, gl.R16F, z, y, x, 0, gl.RED, gl.HALF_FLOAT, values);
+    } else if (info.type === "bytes") {
+      gl.texImage3D(gl.TEXTURE_3D, 0, gl.R8, z, y, x, 0, gl.RED, gl.UNSIGNED_BYTE, bytes);
     } else {
       gl.texImage3D(gl.TEXTURE_3D, 0, gl.R8UI, z, y, x, 0, gl.RED_INTEGER, gl.UNSIGNED_BYTE, bytes);
     }
     this.volumes.set(name, { texture, lattice: info.lattice });
+  }
+
+  /** Free the volumes of a case before that the present one has no counterpart of. @param {string[]} names */
+  retain(names) {
+    for (const name of [...this.volumes.keys()]) if (!names.includes(name)) this.free(name);
   }
 
   /** @param {string} name */
@@ -281,17 +125,17 @@ export class Scene {
     return lattice;
   }
 
-  /** @param {string} name */
+  /** Rows of the table: the PET's colours, and those of probabilities. @param {string} name */
   useColourMap(name) {
     const gl = this.gl;
     gl.activeTexture(gl.TEXTURE3);
     gl.bindTexture(gl.TEXTURE_2D, this.colours);
     if (this.colourMap !== name) {
-      gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, 256, 1, 0, gl.RGBA, gl.UNSIGNED_BYTE, colourTable(name));
+      const rows = new Uint8Array([...colourTable(name), ...colourTable(washMap(name))]);
+      gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, 256, 2, 0, gl.RGBA, gl.UNSIGNED_BYTE, rows);
       gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.LINEAR);
       gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.LINEAR);
-      gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_S, gl.CLAMP_TO_EDGE);
-      gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_T, gl.CLAMP_TO_EDGE);
+      for (const wrap of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T]) gl.texParameteri(gl.TEXTURE_2D, wrap, gl.CLAMP_TO_EDGE);
       this.colourMap = name;
     }
     gl.uniform1i(this.at("uColours"), 3);
@@ -312,11 +156,10 @@ export class Scene {
    * @param {View} view
    * @param {Vec3} sliceMm a position on the slice
    * @param {Look} look
-   * @param {ReaderLook[]} readers
-   * @param {[number[], number[]] | null} box lowest and highest voxel that any reader marks
+   * @param {Shown} shown
    * @param {number} ratio device pixels per CSS pixel
    */
-  draw(plane, view, sliceMm, look, readers, box, ratio) {
+  draw(plane, view, sliceMm, look, shown, ratio) {
     const gl = this.gl;
     const { across, up, normal } = PLANES[plane];
     const flat = plane === "mip";
@@ -354,18 +197,19 @@ export class Scene {
     gl.uniform2f(this.at("uSuv"), look.suvMin, look.suvMax);
     gl.uniform1f(this.at("uOpacity"), look.opacity);
 
-    const mask = (/** @type {(r: ReaderLook) => boolean} */ test) => readers.reduce((bits, r, i) => bits | (test(r) ? 1 << i : 0), 0);
-    gl.uniform1ui(this.at("uVisible"), box ? mask((r) => r.visible) : 0);
-    gl.uniform1ui(this.at("uReaders"), readers.length);
+    const { lines, box } = shown;
+    gl.uniform1ui(this.at("uVisible"), box ? bitsOf(lines, (line) => line.visible) : 0);
+    gl.uniform1ui(this.at("uReaders"), lines.length);
     const step = (/** @type {number} */ axis) => [2, 1, 0].map((i) => Number(i === axis));
     gl.uniform3iv(this.at("uStepRight"), step(across));
     gl.uniform3iv(this.at("uStepUp"), step(up));
-    gl.uniform1ui(this.at("uDashed"), mask((r) => r.dashed));
-    const padded = Array.from({ length: MAX_READERS }, (_, i) => readers[i]);
-    gl.uniform3fv(this.at("uReaderColour"), padded.flatMap((r) => (r ? parseHex(r.colour).map((c) => c / 255) : [0, 0, 0])));
+    gl.uniform1ui(this.at("uDashed"), bitsOf(lines, (line) => line.dashed));
+    const padded = Array.from({ length: MAX_READERS }, (_, i) => lines[i]);
+    gl.uniform3fv(this.at("uReaderColour"), padded.flatMap((line) => (line ? rgb(line.colour) : [0, 0, 0])));
     const lineWidth = 1.8 * ratio;
-    const lane = lanes(readers);
-    gl.uniform1fv(this.at("uLane"), padded.map((r, i) => (r ? lane[i] * lineWidth : 0)));
+    // two lines alone may run on one edge: the dashes of one lie over the other
+    const lane = shown.fill.kind === "none" ? lanes(lines) : lines.map(() => 0);
+    gl.uniform1fv(this.at("uLane"), padded.map((line, i) => (line ? lane[i] * lineWidth : 0)));
     gl.uniform1fv(this.at("uDashShift"), padded.map((_, i) => (i % 2) * 0.5));
     gl.uniform2f(this.at("uLine"), lineWidth / 2, lineWidth / 2 + 1.1 * ratio);
     gl.uniform2f(this.at("uDash"), 9 * ratio, 5.5 * ratio);
@@ -373,7 +217,62 @@ export class Scene {
     gl.uniform1i(this.at("uStride"), Math.max(1, Math.ceil(0.7 * perPixel)));
     gl.uniform1i(this.at("uExact"), look.exact ? 1 : 0);
     if (box) gl.uniform4i(this.at("uBox"), box[0][across], box[0][up], box[1][across], box[1][up]);
+    this.useThresholds(shown, flat);
+    this.useFill(shown, flat, ratio);
     gl.drawArrays(gl.TRIANGLES, 0, 3);
+  }
+
+  /** Models at another threshold than the bits': their outline from their probabilities. @param {Shown} shown @param {boolean} flat */
+  useThresholds({ readers, thresholds }, flat) {
+    const gl = this.gl;
+    const [first, shape] = [new Int32Array(3 * MAX_READERS), new Int32Array(3 * MAX_READERS)];
+    const least = new Float32Array(MAX_READERS);
+    const units = new Int32Array(MAX_READERS);
+    let soft = 0;
+    readers.forEach(({ name, probability }, i) => {
+      const byte = leastByte(thresholdOf(thresholds, name));
+      if (!probability || byte === leastByte(DEFAULT_THRESHOLD)) return;
+      const volume = /** @type {{texture: WebGLTexture, lattice: Lattice}} */ (this.volumes.get(flat ? probability.mip : probability.volume));
+      soft |= 1 << i;
+      units[i] = FIRST_PROBABILITY + i;
+      gl.activeTexture(gl.TEXTURE0 + units[i]);
+      gl.bindTexture(gl.TEXTURE_3D, volume.texture);
+      const from = probability.first.map((v, axis) => (flat && axis === 1 ? 0 : v));
+      first.set(from.reverse(), 3 * i);
+      shape.set([...volume.lattice.shape].reverse(), 3 * i);
+      least[i] = (byte - 0.5) / 255;
+    });
+    gl.uniform1ui(this.at("uSoft"), soft);
+    gl.uniform1iv(this.at("uProbability"), units);
+    gl.uniform3iv(this.at("uFirst"), first);
+    gl.uniform3iv(this.at("uShape"), shape);
+    gl.uniform1fv(this.at("uLeast"), least);
+  }
+
+  /** Regions, counts or probabilities under the contours; a projection has contours alone. @param {Shown} shown @param {boolean} flat @param {number} ratio */
+  useFill({ lines, fill, readers, box, pairColours, heatColours }, flat, ratio) {
+    const gl = this.gl;
+    const kind = flat ? "none" : fill.kind;
+    const place = (/** @type {string} */ name) => lines.findIndex((line) => line.name === name);
+    let filled = 0;
+    if (fill.kind === "pair" && !flat) {
+      const pair = [place(fill.reference), place(fill.candidate)];
+      filled = (1 << pair[0]) | (1 << pair[1]);
+      gl.uniform2i(this.at("uPair"), pair[0], pair[1]);
+      gl.uniform3fv(this.at("uPairColour"), pairColours.flatMap(rgb));
+    }
+    if (fill.kind === "heat" && !flat) {
+      filled = (1 << lines.length) - 1;
+      const colours = ["#000000", ...heatColours];
+      gl.uniform3fv(this.at("uHeatColour"), Array.from({ length: MAX_READERS + 1 }, (_, i) => rgb(colours[Math.min(i, heatColours.length)])).flat());
+    }
+    const model = fill.kind === "wash" ? readers[place(fill.model)] : undefined;
+    // a sampler must always have a volume of its kind
+    const name = model?.probability?.volume ?? "ct";
+    this.bind(FIRST_PROBABILITY + MAX_READERS, "uWash", name, "uWash");
+    gl.uniform1i(this.at("uFill"), { none: 0, pair: 1, heat: 2, wash: 3 }[kind]);
+    gl.uniform1ui(this.at("uFilled"), box ? filled : 0);
+    gl.uniform1f(this.at("uRatio"), ratio);
   }
 
   /** Free all that the GPU holds and give the context back. */

@@ -1,0 +1,47 @@
+"""The frame around the explorer's parts: title, warnings, panels behind tabs. All text is data."""
+
+from __future__ import annotations
+
+import html
+
+import ipywidgets as widgets
+
+from boneviz.cohort import Cohort
+from boneviz.show.fit import FitWidth
+
+__all__ = ["alert", "panels", "prose", "title"]
+
+
+def panels(parts: dict[str, list[widgets.Widget]]) -> widgets.Tab:
+    """Return panels behind tabs; what is in one that comes to the front fits its width anew."""
+    children = [widgets.VBox([*part, FitWidth()]) for part in parts.values()]
+    tab = widgets.Tab(children, titles=list(parts), selected_index=0)
+    tab.add_class("boneviz-panels")
+    return tab
+
+
+def title(cohort: Cohort, case_id: str) -> str:
+    """Return the cohort's name, how many patients it has, and which one is shown."""
+    n = len(cohort.patients)
+    kind = ("synthetic " if cohort.synthetic else "") + ("patient" if n == 1 else "patients")
+    return (
+        f'<div style="font-size:18px;font-weight:600">{html.escape(cohort.name)}'
+        f'<span style="font-size:13px;font-weight:400;opacity:.75"> &ensp;{n} '
+        f"{kind} &ensp;·&ensp; shown: {html.escape(case_id)} &ensp;·&ensp; "
+        "research and teaching only, not for diagnosis</span></div>"
+        f'<div style="font-size:12px;opacity:.75">{html.escape(cohort.provenance)}</div>'
+    )
+
+
+def alert(text: str) -> str:
+    """Return a warning that is read out and cannot be overlooked."""
+    return (
+        '<div role="alert" style="background:#fff3cd;color:#5c4400;border-left:4px solid #e0a800;'
+        f'padding:8px 12px;margin:4px 0;line-height:1.4">{html.escape(text)}</div>'
+    )
+
+
+def prose(text: str, *, hint: str = "") -> str:
+    """Return a paragraph below a table or a figure, with a hint on what a click does."""
+    more = f" <i>{html.escape(hint)}</i>" if hint else ""
+    return f'<div style="line-height:1.35">{html.escape(text)}{more}</div>'

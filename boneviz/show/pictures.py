@@ -1,0 +1,116 @@
+"""Slices as pictures for a page without WebGL2, with the same contours and colours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from boneviz.case import Case, Reader
+from boneviz.harmonise import harmonise
+from boneviz.palette import PAIR_COLOURS, ReaderStyle, colour_map, heat_colours, rgb_of
+from boneviz.picture import Display, Overlay, fused_slice
+from boneviz.show.packing import DEFAULT_THRESHOLD, least_byte
+from boneviz.volume import Volume
+
+__all__ = ["Shown", "picture_of"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """A case as the viewer holds it.
+
+    Parameters
+    ----------
+    case : on straight axes
+    styles : the readers, in the order of the bits
+    bits : (X, Y, Z) uint8, one bit per reader
+    probabilities : model -> (X, Y, Z) uint8, the probability times 255
+    """
+
+    case: Case
+    styles: tuple[ReaderStyle, ...]
+    bits: NDArray[np.uint8]
+    probabilities: Mapping[Reader, NDArray[np.uint8]]
+
+    def on_one_grid(self) -> Shown:
+        """Return the same with the PET on the CT's grid."""
+        return self if self.case.on_one_grid else replace(self, case=harmonise(self.case))
+
+    def mask(self, name: str, thresholds: Mapping[str, float]) -> NDArray[np.bool_]:
+        """Return where a reader says yes: a model where its probability reaches its threshold."""
+        place, style = next((p, s) for p, s in enumerate(self.styles) if s.name == name)
+        probability = self.probabilities.get(style.reader)
+        if probability is None:
+            return np.asarray(self.bits >> np.uint8(place) & 1, dtype=bool)
+        least = least_byte(thresholds.get(name, DEFAULT_THRESHOLD))
+        return np.asarray(probability >= least)
+
+
+def picture_of(shown: Shown, wish: Mapping[str, Any]) -> NDArray[np.uint8]:
+    """Return the slice that a page asks for as (height, width, 3) uint8.
+
+    Parameters
+    ----------
+    shown : the case, on one grid
+    wish : plane, position, look, thresholds; ``lines``, the names, colours and dashes of the
+        contours; ``fill``: its kind (``none``, ``pair``, ``heat`` or ``wash``) and whose
+    """
+    look, thresholds = wish["look"], wish["thresholds"]
+    by_name = {style.name: style.reader for style in shown.styles}
+    grid = shown.case.ct.grid
+    styles = [
+        ReaderStyle(by_name[line["name"]], line["colour"], line["dashed"]) for line in wish["lines"]
+    ]
+    masks = {
+        style.reader: Volume(shown.mask(style.name, thresholds), grid, "label") for style in styles
+    }
+    return fused_slice(
+        replace(shown.case, masks=masks),
+        wish["plane"],
+        wish["position_mm"],
+        styles=styles,
+        overlay=_overlay(shown, wish["fill"], thresholds, look["colourMap"]),
+        display=Display(
+            level_hu=look["level"],
+            width_hu=look["width"],
+            suv_min=look["suvMin"],
+            suv_max=look["suvMax"],
+            opacity=look["opacity"],
+            mode=look["mode"],
+            colour_map=look["colourMap"],
+            mm_per_pixel=wish["mm_per_pixel"],
+        ),
+    )
+
+
+def _overlay(
+    shown: Shown, fill: Mapping[str, Any], thresholds: Mapping[str, float], pet_map: str
+) -> Overlay | None:
+    """Return what is filled, coded by voxel, with a colour per code; cover as in the shader."""
+    rgba = np.zeros((256, 4), dtype=np.float32)
+    if fill["kind"] == "pair":
+        reference, candidate = (
+            shown.mask(fill[who], thresholds) for who in ("reference", "candidate")
+        )
+        rgba[1:4, :3] = [rgb_of(colour) for colour in PAIR_COLOURS]
+        # without stripes to let the uptake through, a little more than the shader's tint
+        rgba[1:4, 3] = 0.45
+        return Overlay(reference + np.uint8(2) * candidate, rgba)
+    if fill["kind"] == "heat":
+        names = [style.name for style in shown.styles]
+        votes = np.zeros(shown.bits.shape, dtype=np.uint8)
+        for name in names:
+            votes += shown.mask(name, thresholds)
+        rgba[1 : len(names) + 1, :3] = [rgb_of(colour) for colour in heat_colours(len(names))]
+        rgba[1 : len(names) + 1, 3] = 0.8
+        return Overlay(votes, rgba)
+    if fill["kind"] == "wash":
+        model = next(style.reader for style in shown.styles if style.name == fill["model"])
+        rgba[:, :3] = colour_map("inferno" if pet_map == "viridis" else "viridis")
+        rgba[:, 3] = 0.8 * np.minimum(1, np.arange(256) / 255 / 0.2)
+        return Overlay(shown.probabilities[model], rgba)
+    return None

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-import html
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
 import pandas as pd
 
-from boneviz.case import Case, Reader, experts_first
+from boneviz.case import Reader, experts_first
 from boneviz.cohort import Cohort
 from boneviz.compare import CrossEvaluation, cross_evaluate
 from boneviz.errors import BonevizError
-from boneviz.harmonise import onto_straight, straighten
-from boneviz.palette import ReaderStyle, styles_of
-from boneviz.picture import disputed_mm
-from boneviz.readings import Readings, read_readings
+from boneviz.palette import styles_of
+from boneviz.readings import read_readings
 from boneviz.regions import Region, regions_table
 from boneviz.samples import DEMONSTRATION
 from boneviz.scorecohort import score_cohort
 from boneviz.scoretable import write_table
 from boneviz.show.atlas import AtlasPanel, FoundRegions
-from boneviz.show.fit import FitWidth
+from boneviz.show.later import Later
 from boneviz.show.page import alert, panels, prose, title
 from boneviz.show.pair import PairChooser
+from boneviz.show.shown import Shown, notes, read_shown
 from boneviz.show.state import (
     PANELS,
     ViewState,
@@ -47,7 +44,6 @@ from boneviz.show.state import (
     set_thresholds,
     show_panel,
     show_readers,
-    shown_readers,
     step_region,
     toggle_star,
 )
@@ -55,25 +51,11 @@ from boneviz.show.strip import StripPanel
 from boneviz.show.surfaces import SurfaceView
 from boneviz.show.tables import METRICS, MatrixView, PatientTable, patient_table
 from boneviz.show.values import worst_session
-from boneviz.show.viewer import DEFAULT_THRESHOLD, MAX_READERS, SliceViewer
-from boneviz.volume import Volume
+from boneviz.show.viewer import SliceViewer
 
 __all__ = ["Explorer"]
 
-SETTLE_S = 0.25
 ONE_READER = "One reader alone: there is nobody to compare with."
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Shown:
-    """One case as it is shown: on straight axes, with everybody's outline."""
-
-    case: Case
-    readings: Readings
-    styles: tuple[ReaderStyle, ...]
-    cursor_mm: tuple[float, float, float]
-    probabilities: Mapping[Reader, Volume]
-    left_out: tuple[Reader, ...]
 
 
 class Explorer(widgets.VBox):
@@ -109,7 +91,7 @@ class Explorer(widgets.VBox):
             (reader.name for reader in readers),
             off=[reader.name for reader in readers if reader.variant],
         )
-        self._pending: dict[str, asyncio.TimerHandle] = {}
+        self._later = Later()
         self._surfaces_at = self.state.thresholds
         self._left_out: tuple[Reader, ...] = ()
         shown = self._read(self.state.case_id)
@@ -143,7 +125,7 @@ class Explorer(widgets.VBox):
         self._metric = widgets.Dropdown(options=METRICS, description="Show", value="dice")
         self._metric.add_class("boneviz-metric")
         self.matrix = MatrixView(on_click=self._cell_clicked)
-        shown_matrix = [self.matrix.figure] if self.scores else []
+        shown_matrix = [self.matrix.widget] if self.scores else []
         self._words = widgets.HTML()
         self._title = widgets.HTML()
         self._caution = widgets.HTML()
@@ -168,8 +150,7 @@ class Explorer(widgets.VBox):
                 self._caution,
                 self._notes,
                 self.viewer,
-                self.surfaces.figure,
-                FitWidth(),
+                self.surfaces.widget,
             ]
         )
         self.add_class("boneviz-explorer")
@@ -217,7 +198,7 @@ class Explorer(widgets.VBox):
             self._render_view()
         if state.thresholds != before.thresholds:
             self._render_notes()
-            self._later("thresholds", self._render_thresholds)
+            self._later.do("thresholds", self._render_thresholds)
         if state.cursor_mm != before.cursor_mm:
             self._render_cursor()
 
@@ -242,8 +223,8 @@ class Explorer(widgets.VBox):
 
     def close(self) -> None:
         """Let the volumes go and close every part in every page."""
-        self._cancel()
-        figures = (self.matrix.figure, self.strip.figure, self.surfaces.figure)
+        self._later.cancel()
+        figures = (self.matrix.widget, self.strip.plot, self.surfaces.widget)
         tables = (self.table.widget, self.atlas.table.widget, self.strip.table.widget)
         for part in (self.viewer, *tables, *figures):
             part.close()
@@ -261,25 +242,8 @@ class Explorer(widgets.VBox):
         self._render_scores()
         self._panels.selected_index = PANELS.index(state.panel)
 
-    def _read(self, case_id: str) -> _Shown:
-        """Read all that is shown of a case; whatever can fail fails here."""
-        ref = self._cohort[case_id]
-        readings = read_readings(self._cohort, ref, predictions=self._predictions)
-        case = straighten(readings.outlined())
-        styles = {style.reader: style for style in self._styles if style.reader in case.masks}
-        shown, left_out = shown_readers(styles, MAX_READERS)
-        return _Shown(
-            case=case,
-            readings=readings,
-            styles=tuple(styles[reader] for reader in shown),
-            cursor_mm=disputed_mm(case),
-            probabilities={
-                prediction.reader: onto_straight(prediction.probability, case.ct.grid)
-                for prediction in readings.predictions
-                if prediction.reader in shown
-            },
-            left_out=left_out,
-        )
+    def _read(self, case_id: str) -> Shown:
+        return read_shown(self._cohort, case_id, self._styles, predictions=self._predictions)
 
     # callbacks: each takes one step from state to state
 
@@ -376,8 +340,8 @@ class Explorer(widgets.VBox):
             patient=self._cohort[self.state.case_id].patient_id,
         )
 
-    def _render_case(self, shown: _Shown) -> None:
-        self._cancel()
+    def _render_case(self, shown: Shown) -> None:
+        self._later.cancel()
         self._readings = shown.readings
         self._problem.value = ""
         # no surface of the patient before stays under this one's name
@@ -389,6 +353,8 @@ class Explorer(widgets.VBox):
         self._render_notes()
         here = {style.name for style in shown.styles}
         pair = self.state.pair if self.state.pair and here.issuperset(self.state.pair) else None
+        # slices of a case without the pair show another; that is nobody's choice
+        self.viewer.unobserve(self._pair_chosen, names="pair")
         self.viewer.show(
             shown.case,
             shown.styles,
@@ -397,14 +363,15 @@ class Explorer(widgets.VBox):
             visible=sorted(self.state.visible),
             pair=pair,
         )
+        self.viewer.observe(self._pair_chosen, names="pair")
         self.table.select(self.state.case_id)
         self._await_regions()
-        self._later("surfaces", lambda: self._render_surfaces(shown))
+        self._later.do("surfaces", lambda: self._render_surfaces(shown))
 
     def _await_regions(self) -> None:
         # no region of the pair before stays under this one's name
         self.atlas.wait("Looking for the regions of this pair ...")
-        self._later("regions", self._render_regions)
+        self._later.do("regions", self._render_regions)
 
     def _render_regions(self) -> None:
         if self.state.pair is None:
@@ -428,7 +395,7 @@ class Explorer(widgets.VBox):
         except BonevizError:
             return ()
 
-    def _render_surfaces(self, shown: _Shown) -> None:
+    def _render_surfaces(self, shown: Shown) -> None:
         self._surfaces_at = self.state.thresholds
         soft = {reader: self.viewer.outline(reader.name) for reader in shown.probabilities}
         self.surfaces.show(
@@ -449,7 +416,7 @@ class Explorer(widgets.VBox):
             self.viewer.pair = list(self.state.pair)
 
     def _render_notes(self) -> None:
-        self._notes.value = _notes(self._left_out, dict(self.state.thresholds))
+        self._notes.value = notes(self._left_out, dict(self.state.thresholds))
 
     def _render_thresholds(self) -> None:
         before, now = dict(self._surfaces_at), dict(self.state.thresholds)
@@ -465,53 +432,15 @@ class Explorer(widgets.VBox):
         if cursor_mm is None:
             return
         self.viewer.cursor_mm = list(cursor_mm)
-        self._later("cursor", lambda: self.surfaces.set_cursor(cursor_mm))
+        self._later.do("cursor", lambda: self.surfaces.set_cursor(cursor_mm))
 
     def _readers_here(self) -> list[str]:
         return [reader["name"] for reader in self.viewer.case_info["readers"]]
-
-    def _later(self, what: str, draw: Callable[[], None]) -> None:
-        """Draw in 3D once the page has its slices and the cursor rests; 3D must not hold them up.
-
-        Without an event loop, as in a script, it is drawn at once.
-        """
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            draw()
-            return
-        if what in self._pending:
-            self._pending[what].cancel()
-        self._pending[what] = loop.call_later(SETTLE_S, draw)
-
-    def _cancel(self) -> None:
-        for handle in self._pending.values():
-            handle.cancel()
-        self._pending.clear()
 
 
 def _listing(state: ViewState) -> tuple[object, ...]:
     """Return what the rows of the atlas depend on beside case and pair."""
     return state.kinds, state.least_ml, state.order, state.starred
-
-
-def _notes(left_out: Sequence[Reader], thresholds: Mapping[str, float]) -> str:
-    """Return who is not in slices and 3D, and who is at another threshold than in the table."""
-    notes = []
-    if left_out:
-        names = ", ".join(reader.name for reader in left_out)
-        notes.append(
-            f"Slices and 3D show at most {MAX_READERS} readers; left out here: {names}. "
-            "Their scores are in the table."
-        )
-    moved = [f"{name} from {t:.2f} on" for name, t in thresholds.items() if t != DEFAULT_THRESHOLD]
-    if moved:
-        notes.append(
-            f"Slices and 3D show {', '.join(moved)}; scores stay at {DEFAULT_THRESHOLD:.2f}."
-        )
-    return "".join(
-        f'<div style="font-size:12px;opacity:.75">{html.escape(note)}</div>' for note in notes
-    )
 
 
 def _label(metric: str) -> str:

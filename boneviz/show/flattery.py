@@ -9,18 +9,19 @@ import plotly.graph_objects as go
 from boneviz.case import Reader
 from boneviz.inflation import Inflation
 from boneviz.palette import styles_of
+from boneviz.show.plot import PlotView
 from boneviz.show.surfaces import plain
 
 __all__ = ["inflation_figure"]
 
 
-def inflation_figure(found: Inflation) -> go.FigureWidget:
+def inflation_figure(found: Inflation) -> PlotView:
     """Return one panel per expert: a line per patient, and the mean over all slices dashed.
 
     A line joins the Dice in 3D of one patient with slice folds to that with patient folds; the
     dashed line is the number that flatters, per slice with slice folds.
     """
-    figure = go.FigureWidget(
+    figure = go.Figure(
         layout={
             "height": 360,
             "margin": {"l": 8, "r": 8, "t": 60, "b": 8},
@@ -49,7 +50,7 @@ def inflation_figure(found: Inflation) -> go.FigureWidget:
                 f"yaxis{axis}": {"range": [0, 1.02], "fixedrange": True, "gridcolor": "#d7dce2"},
             }
         )
-    return figure
+    return PlotView(figure, label="Dice under two kinds of folds")
 
 
 def _panel(found: Inflation, expert: str, colour: str) -> list[dict[str, Any]]:

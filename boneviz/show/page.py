@@ -7,14 +7,13 @@ import html
 import ipywidgets as widgets
 
 from boneviz.cohort import Cohort
-from boneviz.show.fit import FitWidth
 
 __all__ = ["alert", "panels", "prose", "title"]
 
 
 def panels(parts: dict[str, list[widgets.Widget]]) -> widgets.Tab:
-    """Return panels behind tabs; what is in one that comes to the front fits its width anew."""
-    children = [widgets.VBox([*part, FitWidth()]) for part in parts.values()]
+    """Return panels behind tabs, the first in front."""
+    children = [widgets.VBox(part) for part in parts.values()]
     tab = widgets.Tab(children, titles=list(parts), selected_index=0)
     tab.add_class("boneviz-panels")
     return tab

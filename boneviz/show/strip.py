@@ -14,6 +14,7 @@ from boneviz.compare import CrossEvaluation, higher_is_better
 from boneviz.palette import ReaderStyle
 from boneviz.scorerow import Scores
 from boneviz.show.page import prose
+from boneviz.show.plot import PlotClick, PlotView
 from boneviz.show.rows import RowTable, cell_text
 from boneviz.show.surfaces import plain
 from boneviz.show.values import spread, strip_table, strip_words
@@ -33,7 +34,7 @@ class StripPanel:
         self._on_open = on_open
         self._pair: tuple[str, str] | None = None
         self._points: list[tuple[str, str]] = []
-        self.figure = go.FigureWidget(
+        self.figure = go.Figure(
             data=[
                 go.Scatter(
                     mode="lines",
@@ -66,8 +67,13 @@ class StripPanel:
                 },
             },
         )
-        self.figure._config = {"responsive": True, "displayModeBar": False}
-        self.figure.add_class("boneviz-strip")
+        self.plot = PlotView(
+            self.figure,
+            label="Patients of the pair",
+            on_click=self._point_clicked,
+            name="boneviz-strip",
+            config={"displayModeBar": False},
+        )
         self.table = RowTable(
             on_select=self._row_clicked,
             name="boneviz-strip-table",
@@ -80,7 +86,7 @@ class StripPanel:
             [
                 widgets.HBox(
                     [
-                        widgets.VBox([self.figure], layout={"flex": "3 1 300px", "min_width": "0"}),
+                        widgets.VBox([self.plot], layout={"flex": "3 1 300px", "min_width": "0"}),
                         widgets.VBox(
                             [self.table.widget], layout={"flex": "2 1 240px", "min_width": "0"}
                         ),
@@ -90,7 +96,6 @@ class StripPanel:
                 self.words,
             ]
         )
-        self.figure.data[1].on_click(self._point_clicked)
 
     def show(
         self,
@@ -165,43 +170,36 @@ class StripPanel:
         less = ", less is better" if higher_is_better(evaluation.metric) is False else ""
         lines_x, lines_y = _joined(table, place)
         own = next((m.learned_from for m in evaluation.models if m.name == candidate), None)
-        with self.figure.batch_update():
-            self.figure.data[0].update(x=lines_x, y=lines_y)
-            self.figure.data[1].update(
-                x=[place[name][who] for who, name in self._points],
-                y=list(value.values()),
-                text=[
-                    f"{plain(who)}: {value[who, name]:.3g}<br>{plain(candidate)} against "
-                    f"{plain(name)}"
-                    for who, name in self._points
+        self.figure.data[0].update(x=lines_x, y=lines_y)
+        self.figure.data[1].update(
+            x=[place[name][who] for who, name in self._points],
+            y=list(value.values()),
+            text=[
+                f"{plain(who)}: {value[who, name]:.3g}<br>{plain(candidate)} against {plain(name)}"
+                for who, name in self._points
+            ],
+            marker={
+                "color": [colour_of[name] for _, name in self._points],
+                "size": [15 if who == patient else 9 for who, _ in self._points],
+                "opacity": [1.0 if name == reference else 0.45 for _, name in self._points],
+            },
+        )
+        self.figure.update_layout(
+            title_text=f"{plain(candidate)}: {label}{less}" if references else "",
+            shapes=[_mean_line(table[name], n) for n, name in enumerate(references)],
+            xaxis={
+                "tickvals": list(range(len(references))),
+                "ticktext": [
+                    plain(name) + ("<br>(own expert)" if name == own else "") for name in references
                 ],
-                marker={
-                    "color": [colour_of[name] for _, name in self._points],
-                    "size": [15 if who == patient else 9 for who, _ in self._points],
-                    "opacity": [1.0 if name == reference else 0.45 for _, name in self._points],
-                },
-            )
-            self.figure.update_layout(
-                title_text=f"{plain(candidate)}: {label}{less}" if references else "",
-                shapes=[_mean_line(table[name], n) for n, name in enumerate(references)],
-                xaxis={
-                    "tickvals": list(range(len(references))),
-                    "ticktext": [
-                        plain(name) + ("<br>(own expert)" if name == own else "")
-                        for name in references
-                    ],
-                    "range": [-0.6, len(references) - 0.4],
-                },
-            )
+                "range": [-0.6, len(references) - 0.4],
+            },
+        )
+        self.plot.draw()
 
-    def _point_clicked(self, trace: Any, points: Any, _state: Any) -> None:
-        # plotly tells every trace of every click; those not hit have no points
-        if not points.point_inds or self._pair is None:
-            return
-        n = points.point_inds[0]
-        # a late click may be on a point of the strip before
-        if n < len(self._points) and abs(trace.y[n] - points.ys[0]) < 1e-9:
-            who, reference = self._points[n]
+    def _point_clicked(self, click: PlotClick) -> None:
+        if click.trace == 1 and self._pair is not None:
+            who, reference = self._points[click.point[0]]
             self._on_open(who, reference, self._pair[1])
 
     def _row_clicked(self, patient: str) -> None:

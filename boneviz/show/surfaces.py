@@ -14,6 +14,7 @@ from skimage.measure import marching_cubes
 
 from boneviz.case import Case
 from boneviz.palette import ReaderStyle
+from boneviz.show.plot import PlotClick, PlotView
 from boneviz.volume import Grid, Volume
 
 __all__ = ["BONE_HU", "Mesh", "SurfaceView", "bone_mesh", "mesh_of", "plain"]
@@ -94,6 +95,8 @@ def _surface(
 class SurfaceView:
     """Surfaces of one case in a plotly figure that turns, zooms and tells where it was clicked.
 
+    `figure` is what is drawn, `widget` draws it.
+
     Parameters
     ----------
     on_click : called with the RAS mm of a clicked point
@@ -101,9 +104,8 @@ class SurfaceView:
 
     def __init__(self, *, on_click: Callable[[Sequence[float]], None] | None = None) -> None:
         hidden = {"visible": False, "showspikes": False}
-        self._cursor: go.Scatter3d | None = None
         self._on_click = on_click
-        self.figure = go.FigureWidget(
+        self.figure = go.Figure(
             layout={
                 "height": 480,
                 "autosize": True,
@@ -122,17 +124,24 @@ class SurfaceView:
                 },
             }
         )
-        self.figure._config = {
-            "responsive": True,
-            "displaylogo": False,
-            "modeBarButtonsToRemove": ["tableRotation", "resetCameraLastSave3d", "hoverClosest3d"],
-        }
+        self.widget = PlotView(
+            self.figure,
+            label="Surfaces of the readers in 3D",
+            on_click=self._clicked,
+            name="boneviz-surfaces",
+            config={
+                "modeBarButtonsToRemove": [
+                    "tableRotation",
+                    "resetCameraLastSave3d",
+                    "hoverClosest3d",
+                ]
+            },
+        )
 
     def clear(self) -> None:
         """Take every surface away, so that none stands under another patient's name."""
-        self._cursor = None
-        with self.figure.batch_update():
-            self.figure.data = ()
+        self.figure.data = ()
+        self.widget.draw()
 
     def show(
         self,
@@ -154,50 +163,41 @@ class SurfaceView:
                 traces.append(_reader_trace(mesh, style, visible=style.name in visible))
         traces.append(_cursor_trace(cursor_mm))
         traces += _direction_traces(case.ct.grid)
-        with self.figure.batch_update():
-            self.figure.data = ()
-            self.figure.add_traces(traces)
-        self._cursor = next(trace for trace in self.figure.data if trace.meta == "cursor")
-        for trace in self.figure.data:
-            if trace.type == "mesh3d":
-                trace.on_click(self._clicked)
+        self.figure.data = ()
+        self.figure.add_traces(traces)
+        self.widget.draw()
 
     def redraw(self, style: ReaderStyle, outline: Volume, *, visible: bool) -> None:
         """Give one reader another surface, as when a model's threshold has moved."""
         mesh = mesh_of(outline.array, outline.grid)
-        with self.figure.batch_update():
-            self.figure.data = tuple(
-                trace
-                for trace in self.figure.data
-                if trace.meta != "reader" or trace.customdata[0] != style.name
-            )
-            if mesh is not None:
-                self.figure.add_trace(_reader_trace(mesh, style, visible=visible))
+        self.figure.data = tuple(
+            trace
+            for trace in self.figure.data
+            if trace.meta != "reader" or trace.customdata[0] != style.name
+        )
         if mesh is not None:
-            self.figure.data[-1].on_click(self._clicked)
+            self.figure.add_trace(_reader_trace(mesh, style, visible=visible))
+        self.widget.draw()
 
     def set_visible(self, names: Collection[str]) -> None:
         """Show these readers' surfaces and hide the others'."""
-        with self.figure.batch_update():
-            for trace in self.figure.data:
-                if trace.meta == "reader":
-                    trace.visible = trace.customdata[0] in names
+        shown: dict[bool, list[int]] = {True: [], False: []}
+        for place, trace in enumerate(self.figure.data):
+            if trace.meta == "reader":
+                shown[trace.customdata[0] in names].append(place)
+        for visible, places in shown.items():
+            self.widget.restyle(places, {"visible": visible})
 
     def set_cursor(self, position_mm: Sequence[float]) -> None:
         """Move the cursor's mark."""
-        if self._cursor is not None:
-            with self.figure.batch_update():
-                self._cursor.x, self._cursor.y, self._cursor.z = ([v] for v in position_mm)
+        marks = [place for place, trace in enumerate(self.figure.data) if trace.meta == "cursor"]
+        x, y, z = (float(v) for v in position_mm)
+        self.widget.restyle(marks, {"x": [x], "y": [y], "z": [z]})
 
-    def _clicked(self, trace: Any, points: Any, _state: Any) -> None:
-        # plotly tells every trace of every click; those not hit have no points
-        if not points.point_inds or self._on_click is None:
-            return
-        at_mm = (points.xs[0], points.ys[0], points.zs[0])
-        # a click made on the patient before may come late: its point is no vertex of this surface
-        vertices_mm = np.stack([trace.x, trace.y, trace.z], axis=1)
-        if np.abs(vertices_mm - at_mm).max(axis=1).min() < 0.01:
-            self._on_click(at_mm)
+    def _clicked(self, click: PlotClick) -> None:
+        trace, (vertex,) = self.figure.data[click.trace], click.point
+        if trace.type == "mesh3d" and self._on_click is not None:
+            self._on_click([float(axis[vertex]) for axis in (trace.x, trace.y, trace.z)])
 
 
 def _reader_trace(mesh: Mesh, style: ReaderStyle, *, visible: bool) -> go.Mesh3d:

@@ -14,6 +14,7 @@ from itables.widget import ITable
 
 from boneviz.compare import CrossEvaluation, higher_is_better
 from boneviz.scorerow import Scores
+from boneviz.show.plot import PlotClick, PlotView
 from boneviz.show.surfaces import plain
 
 __all__ = ["METRICS", "MatrixView", "PatientTable", "matrix_figure", "patient_table"]
@@ -161,8 +162,7 @@ def _colouring(values: np.ndarray[Any, Any], metric: str) -> JavascriptFunction:
 class MatrixView:
     """The matrix candidates x experts as a heat map with mean ± SD and n in each cell.
 
-    One figure for all metrics: a figure that is closed while its page is still busy with it
-    leaves errors there.
+    `figure` is what is drawn, `widget` draws it.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ class MatrixView:
     def __init__(self, *, on_click: Callable[[str, str], None] | None = None) -> None:
         self._on_click = on_click
         self._names: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
-        self.figure = go.FigureWidget(
+        self.figure = go.Figure(
             go.Heatmap(
                 texttemplate="%{text}",
                 textfont={"color": "#111", "size": 12},
@@ -198,9 +198,13 @@ class MatrixView:
                 },
             },
         )
-        self.figure._config = {"responsive": True, "displayModeBar": False}
-        self.figure.add_class("boneviz-matrix")
-        self.figure.data[0].on_click(self._clicked)
+        self.widget = PlotView(
+            self.figure,
+            label="Matrix of models and experts",
+            on_click=self._clicked,
+            name="boneviz-matrix",
+            config={"displayModeBar": False},
+        )
 
     def show(
         self, evaluation: CrossEvaluation, *, label: str, pair: tuple[str, str] | None = None
@@ -226,37 +230,34 @@ class MatrixView:
         frames = [_frame(means, expert, model) for expert, model in own]
         if pair is not None and pair[0] in means.columns and pair[1] in means.index:
             frames.append(_frame(means, *pair, inset=0.06, colour="#222a33", dash="dot"))
-        with self.figure.batch_update():
-            self.figure.data[0].update(
-                # JSON knows no NaN
-                z=means.astype(object).where(means.notna(), None).to_numpy().tolist(),
-                x=[plain(name) for name in means.columns],
-                y=[plain(name) for name in means.index],
-                text=[[_two_lines(cell) for cell in row] for row in texts.to_numpy()],
-                reversescale=higher_is_better(evaluation.metric) is False,
-            )
-            self.figure.update_layout(
-                height=70 + 44 * len(means.index),
-                title_text=f"{label}: mean ± SD over patients",
-                shapes=frames,
-            )
+        self.figure.data[0].update(
+            # JSON knows no NaN
+            z=means.astype(object).where(means.notna(), None).to_numpy().tolist(),
+            x=[plain(name) for name in means.columns],
+            y=[plain(name) for name in means.index],
+            text=[[_two_lines(cell) for cell in row] for row in texts.to_numpy()],
+            reversescale=higher_is_better(evaluation.metric) is False,
+        )
+        self.figure.update_layout(
+            height=70 + 44 * len(means.index),
+            title_text=f"{label}: mean ± SD over patients",
+            shapes=frames,
+        )
+        self.widget.draw()
 
-    def _clicked(self, _trace: Any, points: Any, _state: Any) -> None:
-        if not points.point_inds or self._on_click is None:
-            return
+    def _clicked(self, click: PlotClick) -> None:
         references, candidates = self._names
-        by_label = {plain(name): name for name in (*references, *candidates)}
-        reference, candidate = by_label.get(points.xs[0]), by_label.get(points.ys[0])
+        row, column = click.point
         # no reader is compared with itself
-        if reference in references and candidate in candidates and reference != candidate:
-            self._on_click(reference, candidate)
+        if references[column] != candidates[row] and self._on_click is not None:
+            self._on_click(references[column], candidates[row])
 
 
-def matrix_figure(evaluation: CrossEvaluation, *, label: str) -> go.FigureWidget:
-    """Return the figure of a `MatrixView` that shows one metric, called `label`."""
+def matrix_figure(evaluation: CrossEvaluation, *, label: str) -> PlotView:
+    """Return a `MatrixView`'s widget that shows one metric, called `label`."""
     view = MatrixView()
     view.show(evaluation, label=label)
-    return view.figure
+    return view.widget
 
 
 def _frame(

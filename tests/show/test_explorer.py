@@ -7,13 +7,13 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 import pytest
+from clicks import click
 from itables.widget import ITable
 from small import EXPERT_A, EXPERT_B, MODEL_A, MODEL_B, limb, write_tiny_cohort
 from test_readings import give_predictions
@@ -24,17 +24,19 @@ from boneviz.cohort import Cohort
 from boneviz.nifti import read_case, write_prediction
 from boneviz.readings import read_readings
 from boneviz.regions import regions
-from boneviz.show.explorer import SETTLE_S, Explorer
+from boneviz.show.explorer import Explorer
+from boneviz.show.later import SETTLE_S, Later
+from boneviz.show.plot import PlotView
 from boneviz.show.state import choose_pair, choose_view, set_thresholds
 from boneviz.volume import Volume
 
-LATER = Explorer._later
+LATER = Later.do
 
 
 @pytest.fixture(autouse=True)
 def drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw 3D at once, as without an event loop: Playwright leaves its own running after it."""
-    monkeypatch.setattr(Explorer, "_later", lambda _self, _what, draw: draw())
+    monkeypatch.setattr(Later, "do", lambda _self, _what, job: job())
 
 
 @pytest.fixture
@@ -153,25 +155,20 @@ def test_surfaces_are_of_the_patient_named_above(explorer: Explorer) -> None:
     assert middle() == pytest.approx((-18, 12, -12), abs=3.5)  # P01's box, see small.limb
     explorer.select("P02")
     assert middle() == pytest.approx((15, -9, 12), abs=3.5)
-    # a late click on P01's box is on no surface of P02
-    surface = next(t for t in explorer.surfaces.figure.data if t.meta == "reader")
-    before = explorer.state.cursor_mm
-
-    class Points:
-        point_inds: ClassVar = [0]
-        xs, ys, zs = ([-34.0], [12.0], [-12.0])
-
-    explorer.surfaces._clicked(surface, Points, None)
+    # a late click on P01's box moves nothing
+    traces = explorer.surfaces.figure.data
+    n = next(n for n, trace in enumerate(traces) if trace.meta == "reader")
+    before, surface = explorer.state.cursor_mm, traces[n]
+    click(explorer.surfaces.widget, n, 5, late=True)
     assert explorer.state.cursor_mm == before
-    Points.xs, Points.ys, Points.zs = ([surface.x[5]], [surface.y[5]], [surface.z[5]])
-    explorer.surfaces._clicked(surface, Points, None)
+    click(explorer.surfaces.widget, n, 5)
     assert explorer.state.cursor_mm == pytest.approx((surface.x[5], surface.y[5], surface.z[5]))
 
 
 def test_beside_an_event_loop_3d_waits_for_the_slices(
     explorer: Explorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Explorer, "_later", LATER)
+    monkeypatch.setattr(Later, "do", LATER)
     seen: list[list[str]] = []
 
     def metas() -> list[str]:
@@ -200,11 +197,12 @@ def test_closing_lets_every_part_go(explorer: Explorer) -> None:
         explorer.table.widget,
         explorer.atlas.table.widget,
         explorer.strip.table.widget,
-        explorer.strip.figure,
-        explorer.surfaces.figure,
+        explorer.matrix.widget,
+        explorer.strip.plot,
+        explorer.surfaces.widget,
     ]
     explorer.close()
-    assert [part.comm for part in parts] == [None] * 6
+    assert [part.comm for part in parts] == [None] * 7
 
 
 def test_models_come_with_probabilities_also_on_an_oblique_grid(explorer: Explorer) -> None:
@@ -397,11 +395,9 @@ def test_a_pair_chosen_anywhere_is_shown_everywhere(explorer: Explorer) -> None:
 
 
 def click_cell(explorer: Explorer, reference: str, candidate: str) -> None:
-    class Points:
-        point_inds: ClassVar = [[0, 0]]
-        xs, ys = ([reference], [candidate])
-
-    explorer.matrix._clicked(None, Points, None)
+    references, candidates = explorer.matrix._names
+    place = (candidates.index(candidate), references.index(reference))
+    click(explorer.matrix.widget, 0, *place)
 
 
 def test_a_cell_opens_its_patients_and_a_point_the_patient_at_its_worst(
@@ -410,14 +406,8 @@ def test_a_cell_opens_its_patients_and_a_point_the_patient_at_its_worst(
     click_cell(explorer, "Expert B", "Model A")
     assert explorer.state.panel == "pair"
     assert explorer._panels.selected_index == 2
-    points = explorer.strip.figure.data[1]
     n = explorer.strip._points.index(("P02", "Expert B"))
-
-    class Points:
-        point_inds: ClassVar = [n]
-        xs, ys = ([points.x[n]], [points.y[n]])
-
-    explorer.strip._point_clicked(points, Points, None)
+    click(explorer.strip.plot, 1, n)
     assert explorer.state.case_id == explorer.viewer.case_info["patient"] == "P02"
     assert explorer.state.pair == ("Expert B", "Model A")
     # Model A drew what expert A drew
@@ -453,7 +443,7 @@ def test_a_model_without_a_prediction_for_this_patient_is_named(tmp_path: Path) 
 def test_beside_an_event_loop_regions_wait_for_the_slices(
     explorer: Explorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Explorer, "_later", LATER)
+    monkeypatch.setattr(Later, "do", LATER)
     seen: list[Any] = []
 
     async def look() -> None:
@@ -487,9 +477,7 @@ def test_names_from_files_are_text_in_atlas_strip_and_stars(tmp_path: Path) -> N
     explorer = explore(replace(made, name=BAD, readers=(a, b), cases=tuple(cases)))
     press(explorer, "next")
     press(explorer, "star")
-    click_cell(
-        explorer, "&lt;img src=x onerror=alert(1)&gt;B", "&lt;img src=x onerror=alert(1)&gt;A"
-    )
+    click_cell(explorer, BAD + "B", BAD + "A")
     assert explorer.state.pair == (BAD + "B", BAD + "A")
     seen = 0
     for part in parts_of(explorer):
@@ -498,8 +486,8 @@ def test_names_from_files_are_text_in_atlas_strip_and_stars(tmp_path: Path) -> N
             texts = [part.value]
         elif isinstance(part, ITable):
             texts = [part._dt_args["data_json"], part._dt_args["table_html"]]
-        elif isinstance(part, go.FigureWidget) and part is not explorer.surfaces.figure:
-            texts = [str(part.to_dict())]
+        elif isinstance(part, PlotView) and part is not explorer.surfaces.widget:
+            texts = [str(part.figure.to_dict())]
         assert not any("<img" in text for text in texts)
         seen += sum("&lt;img" in text for text in texts)
     assert seen >= 7  # title, words, three tables, matrix, strip

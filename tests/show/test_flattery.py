@@ -13,7 +13,7 @@ def test_a_line_per_patient_and_the_mean_over_slices() -> None:
         {"P1": [(4, 4, 4), (0, 0, 0)], "P2": [(4, 4, 3)], "P3": [(0, 0, 0)]},
         {"P1": [(4, 4, 2), (0, 0, 0)], "P2": [(4, 4, 3)], "P3": [(0, 0, 0)]},
     )
-    patients, mean = inflation_figure(found).data
+    patients, mean = inflation_figure(found).figure.data
     assert list(patients.y) == [1, 0.5, None, 0.75, 0.75, None]
     assert list(patients.x) == [0, 1, None] * 2
     assert patients.text[0] == "P1"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from cases import EXPERT_A, EXPERT_B, MODEL_A, MODEL_B, scores_of
+from clicks import click
 
 from boneviz.compare import cross_evaluate
 from boneviz.errors import InputError
@@ -127,13 +128,6 @@ class Heard:
             patient="002",
         )
 
-    def click(self, place: list[int], value: float) -> None:
-        class Points:
-            point_inds: ClassVar = place
-            xs, ys = ([0.0], [value])
-
-        self.panel._point_clicked(self.panel.figure.data[1], Points, None)
-
 
 def test_one_point_per_patient_and_expert_and_one_line_per_patient() -> None:
     lines, points = Heard().panel.figure.data
@@ -157,10 +151,9 @@ def test_a_click_on_a_point_opens_its_patient_and_pair() -> None:
     heard = Heard()
     n = list(heard.panel.figure.data[1].y).index(0.8)
     assert heard.panel._points[n] == ("003", "Expert A")
-    heard.click([n], 0.8)
-    heard.click([], 0.8)  # told to every trace, hit or not
-    heard.click([n], 0.3)  # a point of the strip before
-    heard.click([99], 0.8)
+    click(heard.panel.plot, 1, n)
+    click(heard.panel.plot, 0, n)  # on a line
+    click(heard.panel.plot, 1, n, late=True)  # a point of the strip before
     assert heard.calls == [("003", "Expert A", "Model A")]
     heard.panel.table.widget.selected_rows = [3]
     assert heard.calls[1:] == [("001", "Expert A", "Model A")]

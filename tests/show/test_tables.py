@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import ClassVar
 
 import numpy as np
+from clicks import click
 from small import EXPERT_A, EXPERT_B, MODEL_A, case_on
 
 from boneviz.case import Prediction
@@ -84,7 +84,7 @@ def test_fewer_rows_forget_a_choice_beyond_them() -> None:
 
 
 def test_the_matrix_shows_means_and_leaves_an_expert_with_itself_blank() -> None:
-    figure = matrix_figure(cross_evaluate(ROWS, metric="dice"), label="Dice")
+    figure = matrix_figure(cross_evaluate(ROWS, metric="dice"), label="Dice").figure
     heat = figure.data[0]
     assert list(heat.x) == ["Expert A", "Expert B"]
     assert list(heat.y) == ["Expert B", "Expert A", "Model A"]  # plotly counts from below
@@ -97,15 +97,15 @@ def test_the_matrix_shows_means_and_leaves_an_expert_with_itself_blank() -> None
 
 
 def test_the_cell_of_a_model_and_its_own_expert_is_framed() -> None:
-    figure = matrix_figure(cross_evaluate(ROWS, metric="dice"), label="Dice")
+    figure = matrix_figure(cross_evaluate(ROWS, metric="dice"), label="Dice").figure
     (frame,) = figure.layout.shapes
     assert (frame.x0, frame.y0) == (0 - 0.48, 2 - 0.46)
 
 
 def test_for_distances_less_is_better_in_colour() -> None:
-    figure = matrix_figure(cross_evaluate(ROWS, metric="hd95_mm"), label="HD95")
+    figure = matrix_figure(cross_evaluate(ROWS, metric="hd95_mm"), label="HD95").figure
     assert figure.data[0].reversescale is True
-    assert matrix_figure(cross_evaluate(ROWS), label="Dice").data[0].reversescale is False
+    assert matrix_figure(cross_evaluate(ROWS), label="Dice").figure.data[0].reversescale is False
 
 
 def test_a_click_on_a_cell_names_its_pair_and_the_chosen_pair_is_framed() -> None:
@@ -116,15 +116,9 @@ def test_a_click_on_a_cell_names_its_pair_and_the_chosen_pair_is_framed() -> Non
     assert (own.x0, own.line.dash) == (-0.48, "solid")
     assert (round(pair.x0 + pair.x1, 6), pair.line.dash) == (2, "dot")  # about the second column
 
-    class Points:
-        point_inds: ClassVar = [[2, 0]]
-        xs, ys = (["Expert A"], ["Model A"])
-
-    view._clicked(None, Points, None)
-    Points.ys = ["Expert A"]  # an expert with itself
-    view._clicked(None, Points, None)
-    Points.ys = ["Nobody"]  # a row of the matrix before
-    view._clicked(None, Points, None)
-    Points.ys, Points.point_inds = ["Model A"], []  # not hit
-    view._clicked(None, Points, None)
+    references, candidates = view._names
+    row, itself = candidates.index("Model A"), candidates.index("Expert A")
+    click(view.widget, 0, row, references.index("Expert A"))
+    click(view.widget, 0, itself, references.index("Expert A"))
+    click(view.widget, 0, row, references.index("Expert B"), late=True)  # the matrix before
     assert chosen == [("Expert A", "Model A")]

@@ -1,0 +1,34 @@
+"""Work that waits until the page has its slices and the cursor rests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+__all__ = ["SETTLE_S", "Later"]
+
+SETTLE_S = 0.25
+
+
+class Later:
+    """Jobs by name: a newer one of the same name takes the older one's place."""
+
+    def __init__(self) -> None:
+        self._pending: dict[str, asyncio.TimerHandle] = {}
+
+    def do(self, what: str, job: Callable[[], None]) -> None:
+        """Do a job in a moment; at once without an event loop, as in a script."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            job()
+            return
+        if what in self._pending:
+            self._pending[what].cancel()
+        self._pending[what] = loop.call_later(SETTLE_S, job)
+
+    def cancel(self) -> None:
+        """Forget every job that has not begun."""
+        for handle in self._pending.values():
+            handle.cancel()
+        self._pending.clear()

@@ -6,7 +6,7 @@ import test from "node:test";
 import { actionOf, dragKind, wheelSlices } from "../../boneviz/show/front/input.js";
 import { Pictures, Wishes } from "../../boneviz/show/front/pictures.js";
 import { inWords, hottestDepth, valuesAt } from "../../boneviz/show/front/readout.js";
-import { lanes } from "../../boneviz/show/front/scene.js";
+import { lanes, partOf, placeOf } from "../../boneviz/show/front/scene.js";
 import { Store, emptyLoad, gunzip, place } from "../../boneviz/show/front/store.js";
 
 const lattice = { shape: [1, 2, 2], spacing: [1, 1, 1], origin: [0, 0, 0] };
@@ -213,4 +213,17 @@ test("n, p and s ask Python, along with the number of the case; p is no longer P
   assert.deepEqual(looks, [{ mode: "ct" }, { mode: "pet" }, { mode: "fused" }]);
   // before a case is here no key does anything
   assert.equal(actionOf({ ...view, lattice: undefined }, "n"), undefined);
+});
+
+test("contours are drawn about what readers mark and nowhere else", () => {
+  // a panel of 200 x 100 pixels from (10, 20), 2 pixels per mm, the patient's (0, 0, 0) in its middle
+  const view = { box: { x: 0, y: 0, width: 200, height: 100 }, centre: [0, 0, 0], pxPerMm: 2 };
+  const place = placeOf("axial", view, [0, 0, 7], [10, 20, 200, 100], 1);
+  assert.deepEqual(place.start, [50, -25, 7]);
+  // the patient's right, +10 to +20 mm, is left of the middle; a pixel more on each side
+  assert.deepEqual(partOf(place, [[10, 0], [20, 10]]), [10 + 59, 20 + 49, 22, 22]);
+  // what lies beyond the panel is cut off, and nothing is drawn where nothing is left
+  assert.deepEqual(partOf(place, [[-500, -500], [500, 500]]), [10, 20, 200, 100]);
+  assert.equal(partOf(place, [[60, 0], [70, 10]]), null);
+  assert.equal(partOf(place, null), null);
 });

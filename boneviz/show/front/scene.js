@@ -2,7 +2,7 @@
 
 import { PLANES } from "./geometry.js";
 import { DEFAULT_THRESHOLD, leastByte, thresholdOf, washMap } from "./modes.js";
-import { sliceProgram } from "./shader.js";
+import { imageProgram, readingProgram } from "./shader.js";
 import { colourTable, parseHex } from "./window.js";
 
 /** @typedef {import("./geometry.js").Box} Box */
@@ -43,6 +43,43 @@ function rgb(colour) {
   return parseHex(colour).map((c) => c / 255);
 }
 
+/** The readers whose outline follows from a probability, not from their bit: place, probability, least byte inside. @param {Shown} shown @returns {[number, NonNullable<import("./modes.js").Reader["probability"]>, number][]} */
+function softOf({ readers, thresholds }) {
+  return readers.flatMap(({ name, probability }, i) => {
+    const byte = leastByte(thresholdOf(thresholds, name));
+    return probability && byte !== leastByte(DEFAULT_THRESHOLD) ? [[i, probability, byte]] : [];
+  });
+}
+
+/** @typedef {{corner: number[], size: number[], start: number[], right: number[], upwards: number[], axes: number[], mmPerPixel: number}} Place where a panel is on the canvas, device pixels from below, and in the patient, mm */
+
+/** Where a panel lies, and what millimetres its pixels are. @param {PlaneName} plane @param {View} view @param {Vec3} sliceMm @param {number[]} rect left, bottom, width and height, device pixels @param {number} ratio @returns {Place} */
+export function placeOf(plane, view, sliceMm, [left, bottom, wide, high], ratio) {
+  const { across, up, normal } = PLANES[plane];
+  const mmPerPixel = 1 / (view.pxPerMm * ratio);
+  const start = [...sliceMm];
+  if (plane === "mip") start[normal] = 0;
+  start[across] = view.centre[across] + (wide / 2) * mmPerPixel;
+  start[up] = view.centre[up] - (high / 2) * mmPerPixel;
+  const [right, upwards] = [[0, 0, 0], [0, 0, 0]];
+  right[across] = -mmPerPixel;
+  upwards[up] = mmPerPixel;
+  return { corner: [left, bottom], size: [wide, high], start, right, upwards, axes: [across, up], mmPerPixel };
+}
+
+/** The part of a panel that a box of mm covers: left, bottom, width, height, or null. @param {Place} place @param {[number[], number[]] | null} box lowest and highest mm across and up @returns {number[] | null} */
+export function partOf({ corner, size, start, axes, mmPerPixel }, box) {
+  if (!box) return null;
+  const [[lowAcross, lowUp], [highAcross, highUp]] = box;
+  // across, millimetres fall to the right
+  const x = [start[axes[0]] - highAcross, start[axes[0]] - lowAcross].map((mm) => mm / mmPerPixel);
+  const y = [lowUp - start[axes[1]], highUp - start[axes[1]]].map((mm) => mm / mmPerPixel);
+  const from = [Math.max(0, Math.floor(x[0]) - 1), Math.max(0, Math.floor(y[0]) - 1)];
+  const to = [Math.min(size[0], Math.ceil(x[1]) + 1), Math.min(size[1], Math.ceil(y[1]) + 1)];
+  if (to[0] <= from[0] || to[1] <= from[1]) return null;
+  return [corner[0] + from[0], corner[1] + from[1], to[0] - from[0], to[1] - from[1]];
+}
+
 export class Scene {
   /** @param {HTMLCanvasElement} canvas */
   constructor(canvas) {
@@ -53,10 +90,10 @@ export class Scene {
     if (!gl) throw new Error("this browser offers no WebGL2");
     this.gl = gl;
     this.canvas = canvas;
-    this.program = sliceProgram(gl);
-    gl.useProgram(this.program);
-    /** @type {Map<string, WebGLUniformLocation | null>} */
-    this.places = new Map();
+    this.images = imageProgram(gl);
+    /** @type {Map<string, import("./shader.js").Program>} */
+    this.readings = new Map();
+    this.program = this.images; // the one in use
     /** @type {Map<string, {texture: WebGLTexture, lattice: Lattice}>} */
     this.volumes = new Map();
     this.colours = /** @type {WebGLTexture} */ (gl.createTexture());
@@ -65,8 +102,13 @@ export class Scene {
 
   /** @param {string} name */
   at(name) {
-    if (!this.places.has(name)) this.places.set(name, this.gl.getUniformLocation(this.program, name));
-    return this.places.get(name) ?? null;
+    return this.program.at(name);
+  }
+
+  /** @param {import("./shader.js").Program} program */
+  use(program) {
+    this.program = program;
+    this.gl.useProgram(program.program);
   }
 
   /** Largest number of voxels along an axis that this GPU takes. */
@@ -122,7 +164,6 @@ export class Scene {
     gl.uniform3fv(this.at(`${prefix}Origin`), lattice.origin);
     gl.uniform3fv(this.at(`${prefix}Spacing`), lattice.spacing);
     if (prefix !== "uBits") gl.uniform3fv(this.at(`${prefix}Shape`), lattice.shape);
-    return lattice;
   }
 
   /** Rows of the table: the PET's colours, and those of probabilities. @param {string} name */
@@ -161,13 +202,6 @@ export class Scene {
    */
   draw(plane, view, sliceMm, look, shown, ratio) {
     const gl = this.gl;
-    const { across, up, normal } = PLANES[plane];
-    const flat = plane === "mip";
-    const ct = this.bind(0, "uCt", "ct", "uCt");
-    this.bind(1, "uPet", flat ? "mip" : "pet", "uPet");
-    this.bind(2, "uBits", flat ? "mip_bits" : "bits", "uBits");
-    this.useColourMap(look.colourMap);
-
     const left = Math.round(view.box.x * ratio);
     const top = Math.round(view.box.y * ratio);
     const wide = Math.round((view.box.x + view.box.width) * ratio) - left;
@@ -176,30 +210,86 @@ export class Scene {
     gl.viewport(left, bottom, wide, high);
     gl.enable(gl.SCISSOR_TEST);
     gl.scissor(left, bottom, wide, high);
+    const place = placeOf(plane, view, sliceMm, [left, bottom, wide, high], ratio);
+    this.use(this.images);
+    this.useImages(plane, place, look);
+    gl.drawArrays(gl.TRIANGLES, 0, 3);
 
-    const mmPerPixel = 1 / (view.pxPerMm * ratio);
-    const start = [...sliceMm];
-    if (flat) start[normal] = 0;
-    start[across] = view.centre[across] + (wide / 2) * mmPerPixel;
-    start[up] = view.centre[up] - (high / 2) * mmPerPixel;
-    const right = [0, 0, 0];
-    const upwards = [0, 0, 0];
-    right[across] = -mmPerPixel;
-    upwards[up] = mmPerPixel;
-    gl.uniform2f(this.at("uCorner"), left, bottom);
+    const part = partOf(place, this.marked(plane, shown, place));
+    if (!part) return;
+    gl.scissor(part[0], part[1], part[2], part[3]);
+    const flat = plane === "mip";
+    const kind = { readers: shown.lines.length, fill: flat ? "none" : shown.fill.kind, soft: softOf(shown).length > 0, exact: look.exact };
+    this.use(this.readingsOf(kind));
+    this.useImages(plane, place, look);
+    this.useReadings(plane, place, shown, ratio);
+    gl.drawArrays(gl.TRIANGLES, 0, 3);
+  }
+
+  /** @param {Parameters<typeof readingProgram>[1]} kind */
+  readingsOf(kind) {
+    const key = JSON.stringify(kind);
+    const known = this.readings.get(key) ?? readingProgram(this.gl, kind);
+    this.readings.set(key, known);
+    return known;
+  }
+
+  /** @param {PlaneName} plane @param {Place} place @param {Look} look */
+  useImages(plane, { corner, start, right, upwards }, look) {
+    const gl = this.gl;
+    const { across, up, normal } = PLANES[plane];
+    const flat = plane === "mip";
+    this.bind(0, "uCt", "ct", "uCt");
+    this.bind(1, "uPet", flat ? "mip" : "pet", "uPet");
+    this.useColourMap(look.colourMap);
+    gl.uniform2fv(this.at("uCorner"), corner);
     gl.uniform3fv(this.at("uStartMm"), start);
     gl.uniform3fv(this.at("uRightMm"), right);
     gl.uniform3fv(this.at("uUpMm"), upwards);
     gl.uniform3i(this.at("uAxes"), across, up, normal);
-
     gl.uniform1i(this.at("uMode"), flat ? 1 : { ct: 0, pet: 1, fused: 2 }[look.mode]);
     gl.uniform2f(this.at("uWindow"), look.level, look.width);
     gl.uniform2f(this.at("uSuv"), look.suvMin, look.suvMax);
     gl.uniform1f(this.at("uOpacity"), look.opacity);
+  }
 
+  /** Where a reader may mark something or a probability lie on a plane: lowest and highest mm across and up, or null. @param {PlaneName} plane @param {Shown} shown @param {Place} place @returns {[number[], number[]] | null} */
+  marked(plane, { lines, fill, readers, box }, place) {
+    const axes = [PLANES[plane].across, PLANES[plane].up];
+    const parts = [];
+    if (box && (fill.kind !== "none" || lines.some((line) => line.visible))) {
+      const { origin, spacing } = this.latticeOf("bits");
+      const beyond = 2 * this.strideOf(place, axes);
+      parts.push(box.map((end, n) => axes.map((axis) => origin[axis] + spacing[axis] * (end[axis] + (n ? beyond : -beyond)))));
+    }
+    const wash = fill.kind === "wash" ? readers.find((reader) => reader.name === fill.model)?.probability : undefined;
+    if (wash && plane !== "mip") {
+      const { origin, spacing, shape } = this.latticeOf(wash.volume);
+      parts.push([axes.map((axis) => origin[axis] - spacing[axis]), axes.map((axis) => origin[axis] + spacing[axis] * shape[axis])]);
+    }
+    if (!parts.length) return null;
+    return [0, 1].map((n) => axes.map((_, a) => Math[n ? "max" : "min"](...parts.map((part) => part[n][a]))));
+  }
+
+  /** @param {string} name */
+  latticeOf(name) {
+    return /** @type {{lattice: Lattice}} */ (this.volumes.get(name)).lattice;
+  }
+
+  /** Voxels per step of the contours where voxels are smaller than pixels. @param {Place} place @param {number[]} axes */
+  strideOf(place, axes) {
+    const { spacing } = this.latticeOf("ct");
+    return Math.max(1, Math.ceil((0.7 * place.mmPerPixel) / Math.min(...axes.map((axis) => spacing[axis]))));
+  }
+
+  /** @param {PlaneName} plane @param {Place} place @param {Shown} shown @param {number} ratio */
+  useReadings(plane, place, shown, ratio) {
+    const gl = this.gl;
+    const { across, up } = PLANES[plane];
+    const flat = plane === "mip";
+    this.bind(2, "uBits", flat ? "mip_bits" : "bits", "uBits");
     const { lines, box } = shown;
     gl.uniform1ui(this.at("uVisible"), box ? bitsOf(lines, (line) => line.visible) : 0);
-    gl.uniform1ui(this.at("uReaders"), lines.length);
     const step = (/** @type {number} */ axis) => [2, 1, 0].map((i) => Number(i === axis));
     gl.uniform3iv(this.at("uStepRight"), step(across));
     gl.uniform3iv(this.at("uStepUp"), step(up));
@@ -213,25 +303,20 @@ export class Scene {
     gl.uniform1fv(this.at("uDashShift"), padded.map((_, i) => (i % 2) * 0.5));
     gl.uniform2f(this.at("uLine"), lineWidth / 2, lineWidth / 2 + 1.1 * ratio);
     gl.uniform2f(this.at("uDash"), 9 * ratio, 5.5 * ratio);
-    const perPixel = mmPerPixel / Math.min(ct.spacing[across], ct.spacing[up]);
-    gl.uniform1i(this.at("uStride"), Math.max(1, Math.ceil(0.7 * perPixel)));
-    gl.uniform1i(this.at("uExact"), look.exact ? 1 : 0);
+    gl.uniform1i(this.at("uStride"), this.strideOf(place, [across, up]));
     if (box) gl.uniform4i(this.at("uBox"), box[0][across], box[0][up], box[1][across], box[1][up]);
     this.useThresholds(shown, flat);
     this.useFill(shown, flat, ratio);
-    gl.drawArrays(gl.TRIANGLES, 0, 3);
   }
 
   /** Models at another threshold than the bits': their outline from their probabilities. @param {Shown} shown @param {boolean} flat */
-  useThresholds({ readers, thresholds }, flat) {
+  useThresholds(shown, flat) {
     const gl = this.gl;
     const [first, shape] = [new Int32Array(3 * MAX_READERS), new Int32Array(3 * MAX_READERS)];
     const least = new Float32Array(MAX_READERS);
     const units = new Int32Array(MAX_READERS);
     let soft = 0;
-    readers.forEach(({ name, probability }, i) => {
-      const byte = leastByte(thresholdOf(thresholds, name));
-      if (!probability || byte === leastByte(DEFAULT_THRESHOLD)) return;
+    for (const [i, probability, byte] of softOf(shown)) {
       const volume = /** @type {{texture: WebGLTexture, lattice: Lattice}} */ (this.volumes.get(flat ? probability.mip : probability.volume));
       soft |= 1 << i;
       units[i] = FIRST_PROBABILITY + i;
@@ -241,7 +326,7 @@ export class Scene {
       first.set(from.reverse(), 3 * i);
       shape.set([...volume.lattice.shape].reverse(), 3 * i);
       least[i] = (byte - 0.5) / 255;
-    });
+    }
     gl.uniform1ui(this.at("uSoft"), soft);
     gl.uniform1iv(this.at("uProbability"), units);
     gl.uniform3iv(this.at("uFirst"), first);
@@ -270,7 +355,6 @@ export class Scene {
     // a sampler must always have a volume of its kind
     const name = model?.probability?.volume ?? "ct";
     this.bind(FIRST_PROBABILITY + MAX_READERS, "uWash", name, "uWash");
-    gl.uniform1i(this.at("uFill"), { none: 0, pair: 1, heat: 2, wash: 3 }[kind]);
     gl.uniform1ui(this.at("uFilled"), box ? filled : 0);
     gl.uniform1f(this.at("uRatio"), ratio);
   }
@@ -279,7 +363,7 @@ export class Scene {
   dispose() {
     for (const name of [...this.volumes.keys()]) this.free(name);
     this.gl.deleteTexture(this.colours);
-    this.gl.deleteProgram(this.program);
+    for (const { program } of [this.images, ...this.readings.values()]) this.gl.deleteProgram(program);
     this.gl.getExtension("WEBGL_lose_context")?.loseContext();
     this.canvas.width = this.canvas.height = 1;
   }

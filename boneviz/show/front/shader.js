@@ -1,4 +1,8 @@
-/** The program that draws a slice on the GPU: images, what is filled, and contours, in one pass. */
+/**
+ * The programs that draw a slice on the GPU: one for the images alone, one that adds what is filled
+ * and the contours. The second is ten times as slow without a graphics card, even where there is
+ * nothing to add, so it is run only about what readers mark.
+ */
 
 const VERTEX = `#version 300 es
 void main() {
@@ -6,7 +10,7 @@ void main() {
   gl_Position = vec4(corner * 2.0 - 1.0, 0.0, 1.0);
 }`;
 
-const FRAGMENT = `#version 300 es
+const HEAD = `#version 300 es
 precision highp float;
 precision highp int;
 precision highp sampler3D;
@@ -32,7 +36,6 @@ uniform vec2 uSuv; // lowest, highest shown
 uniform float uOpacity;
 
 uniform uint uVisible; // readers whose contours are drawn
-uniform uint uReaders; // how many there are
 uniform uint uDashed;
 uniform vec3 uReaderColour[8];
 uniform float uLane[8]; // how far beside the edge a reader's line runs, device pixels, + outside
@@ -40,7 +43,6 @@ uniform float uDashShift[8];
 uniform vec2 uLine; // half width of line and of its dark halo, device pixels
 uniform vec2 uDash; // period and drawn part, device pixels
 uniform int uStride; // voxels per step where voxels are smaller than pixels
-uniform int uExact; // 1 follows the voxels' own edges
 uniform ivec3 uStepRight, uStepUp; // one voxel along the plane's axes, as texture indices
 uniform ivec4 uBox; // lowest and highest voxel across and up that anybody marks
 
@@ -50,7 +52,6 @@ uniform sampler3D uProbability[8];
 uniform ivec3 uFirst[8], uShape[8]; // where each lies among the bits, as texture indices
 uniform float uLeast[8]; // the lowest probability inside
 
-uniform int uFill; // 0 nothing, 1 a pair's regions, 2 how many say yes, 3 a probability
 uniform uint uFilled; // readers who decide what is filled
 uniform ivec2 uPair; // reference and candidate
 uniform vec3 uPairColour[3]; // only the reference, only the candidate, both
@@ -61,6 +62,43 @@ uniform float uRatio; // device pixels per CSS pixel
 
 out vec4 outColour;
 
+vec3 placeMm() {
+  vec2 pixel = gl_FragCoord.xy - uCorner;
+  return uStartMm + pixel.x * uRightMm + pixel.y * uUpMm;
+}
+
+bool inside(vec3 voxel, vec3 shape) {
+  return all(greaterThan(voxel, vec3(-0.5))) && all(lessThan(voxel, shape - 0.5));
+}
+
+vec3 images(vec3 mm) {
+  vec3 colour = vec3(0.022, 0.026, 0.032);
+  vec3 ctVoxel = (mm - uCtOrigin) / uCtSpacing;
+  vec3 petVoxel = (mm - uPetOrigin) / uPetSpacing;
+  bool hasCt = uMode != 1 && inside(ctVoxel, uCtShape);
+  bool hasPet = uMode != 0 && inside(petVoxel, uPetShape);
+  if (hasCt) {
+    float hu = textureLod(uCt, ((ctVoxel + 0.5) / uCtShape).zyx, 0.0).r;
+    colour = vec3(clamp((hu - uWindow.x) / uWindow.y + 0.5, 0.0, 1.0));
+  }
+  if (hasPet) {
+    float suv = textureLod(uPet, ((petVoxel + 0.5) / uPetShape).zyx, 0.0).r;
+    float level = clamp((suv - uSuv.x) / (uSuv.y - uSuv.x), 0.0, 1.0);
+    vec3 hot = textureLod(uColours, vec2((level * 255.0 + 0.5) / 256.0, 0.25), 0.0).rgb;
+    // low uptake stays transparent, so that bone without uptake keeps its brightness
+    float cover = uMode == 1 ? 1.0 : hasCt ? uOpacity * min(1.0, 2.0 * level) : uOpacity;
+    colour = mix(colour, hot, cover);
+  }
+  return colour;
+}
+`;
+
+const IMAGES = `
+void main() {
+  outColour = vec4(images(placeMm()), 1.0);
+}`;
+
+const READINGS = `
 float probability(sampler3D volume, ivec3 at, ivec3 shape) {
   bool within = all(greaterThanEqual(at, ivec3(0))) && all(lessThan(at, shape));
   return within ? texelFetch(volume, at, 0).r : 0.0;
@@ -81,10 +119,6 @@ float pattern(int region, vec2 px) {
   }
   float along = (region == 0 ? p.x - p.y : p.x + p.y) * 0.7071068;
   return clamp((1.5 - abs(mod(along, 7.0) - 3.5)) * uRatio + 0.5, 0.0, 1.0);
-}
-
-bool inside(vec3 voxel, vec3 shape) {
-  return all(greaterThan(voxel, vec3(-0.5))) && all(lessThan(voxel, shape - 0.5));
 }
 
 // Exact: distance to the nearest side or corner of this voxel beyond which the mask changes.
@@ -116,33 +150,17 @@ vec3 over(vec3 under, vec3 colour) {
 }
 
 void main() {
-  vec2 pixel = gl_FragCoord.xy - uCorner;
-  vec3 mm = uStartMm + pixel.x * uRightMm + pixel.y * uUpMm;
-  vec3 colour = vec3(0.022, 0.026, 0.032);
+  vec3 mm = placeMm();
+  vec3 colour = images(mm);
 
-  vec3 ctVoxel = (mm - uCtOrigin) / uCtSpacing;
-  vec3 petVoxel = (mm - uPetOrigin) / uPetSpacing;
-  bool hasCt = uMode != 1 && inside(ctVoxel, uCtShape);
-  bool hasPet = uMode != 0 && inside(petVoxel, uPetShape);
-  if (hasCt) {
-    float hu = texture(uCt, ((ctVoxel + 0.5) / uCtShape).zyx).r;
-    colour = vec3(clamp((hu - uWindow.x) / uWindow.y + 0.5, 0.0, 1.0));
-  }
-  if (hasPet) {
-    float suv = texture(uPet, ((petVoxel + 0.5) / uPetShape).zyx).r;
-    float level = clamp((suv - uSuv.x) / (uSuv.y - uSuv.x), 0.0, 1.0);
-    vec3 hot = texture(uColours, vec2((level * 255.0 + 0.5) / 256.0, 0.25)).rgb;
-    // low uptake stays transparent, so that bone without uptake keeps its brightness
-    float cover = uMode == 1 ? 1.0 : hasCt ? uOpacity * min(1.0, 2.0 * level) : uOpacity;
-    colour = mix(colour, hot, cover);
-  }
-
-  if (uFill == 3) {
+#if FILL == 3
+  {
     vec3 washVoxel = (mm - uWashOrigin) / uBitsSpacing;
     float p = inside(washVoxel, uWashShape) ? texture(uWash, ((washVoxel + 0.5) / uWashShape).zyx).r : 0.0;
     vec3 wash = texture(uColours, vec2((p * 255.0 + 0.5) / 256.0, 0.75)).rgb;
     colour = mix(colour, over(colour, wash), min(1.0, p / 0.2));
   }
+#endif
 
   vec3 bitsVoxel = (mm - uBitsOrigin) / uBitsSpacing;
   vec2 at = vec2(bitsVoxel[uAxes.x], bitsVoxel[uAxes.y]);
@@ -167,7 +185,9 @@ void main() {
         if (within) {
           ivec3 texel = first + uStride * ((i - 1) * uStepRight + (j - 1) * uStepUp);
           bits = texelFetch(uBits, texel, 0).r;
-          if (uSoft != 0u) bits = (bits & ~uSoft) | softBits(texel);
+#if SOFT
+          bits = (bits & ~uSoft) | softBits(texel);
+#endif
         }
         m[3 * j + i] = bits;
         any1 |= bits;
@@ -184,10 +204,10 @@ void main() {
       vec2 perPixel = vec2(abs(uRightMm[uAxes.x]) / uBitsSpacing[uAxes.x],
                            abs(uUpMm[uAxes.y]) / uBitsSpacing[uAxes.y]) / stride;
       float halo = 0.0;
-      float line[8];
-      float within[8];
+      float line[READERS];
+      float within[READERS];
       float votes = 0.0;
-      for (uint r = 0u; r < uReaders; r++) {
+      for (uint r = 0u; r < READERS; r++) {
         line[r] = 0.0;
         within[r] = float(m[4] >> r & 1u);
         if ((edges >> r & 1u) != 0u) {
@@ -202,7 +222,13 @@ void main() {
           }
           slope *= perPixel;
           // signed distance in device pixels, + outside
-          float d = uExact == 1 ? exactDistance(r, m, f, perPixel) : (0.5 - value) / max(length(slope), 1e-4);
+          
+#if EXACT
+          float d = exactDistance(r, m, f, perPixel);
+#else
+          float d = (0.5 - value) / max(length(slope), 1e-4);
+#endif
+
           within[r] = clamp(0.5 - d / uRatio, 0.0, 1.0);
           if ((uVisible >> r & 1u) != 0u) {
             d = abs(d - uLane[r]);
@@ -214,7 +240,8 @@ void main() {
         }
         if ((uFilled >> r & 1u) != 0u) votes += within[r];
       }
-      if (uFill == 1) {
+#if FILL == 1
+      {
         vec2 both = vec2(within[uPair.x], within[uPair.y]);
         vec3 share = vec3(both.x * (1.0 - both.y), both.y * (1.0 - both.x), both.x * both.y);
         // the pattern lies on the patient, not on the screen
@@ -226,7 +253,8 @@ void main() {
           colour = mix(colour, filled, share[region]);
         }
       }
-      if (uFill == 2 && votes > 0.0) {
+#elif FILL == 2
+      if (votes > 0.0) {
         int lower = int(floor(votes));
         vec3 below = lower == 0 ? colour : over(colour, uHeatColour[lower]);
         vec3 above = over(colour, uHeatColour[min(lower + 1, 8)]);
@@ -237,10 +265,11 @@ void main() {
         float edge = 1.0 - abs(2.0 * part - 1.0);
         colour = mix(colour, vec3(lower == 0 ? 0.9 : 0.0), edge * (lower == 0 ? 0.8 : 0.55));
       }
+#endif
       colour *= 1.0 - 0.72 * halo;
       // solid lines first, dashed ones over them: what lies under shows in the gaps
-      for (uint r = 0u; r < uReaders; r++) if ((uDashed >> r & 1u) == 0u) colour = mix(colour, uReaderColour[r], line[r]);
-      for (uint r = 0u; r < uReaders; r++) if ((uDashed >> r & 1u) == 1u) colour = mix(colour, uReaderColour[r], line[r]);
+      for (uint r = 0u; r < READERS; r++) if ((uDashed >> r & 1u) == 0u) colour = mix(colour, uReaderColour[r], line[r]);
+      for (uint r = 0u; r < READERS; r++) if ((uDashed >> r & 1u) == 1u) colour = mix(colour, uReaderColour[r], line[r]);
     }
   }
   outColour = vec4(colour, 1.0);
@@ -257,14 +286,44 @@ function compile(gl, type, source) {
   return shader;
 }
 
-/** The program, compiled and linked. @param {WebGL2RenderingContext} gl */
-export function sliceProgram(gl) {
-  const program = /** @type {WebGLProgram} */ (gl.createProgram());
-  gl.attachShader(program, compile(gl, gl.VERTEX_SHADER, VERTEX));
-  gl.attachShader(program, compile(gl, gl.FRAGMENT_SHADER, FRAGMENT));
-  gl.linkProgram(program);
-  if (!gl.getProgramParameter(program, gl.LINK_STATUS) && !gl.isContextLost()) {
-    throw new Error(`the slice program does not link here: ${gl.getProgramInfoLog(program)}`);
+/** A program and the places of its uniforms; one that it does not use has none, and is not set. */
+export class Program {
+  /** @param {WebGL2RenderingContext} gl @param {string} fragment */
+  constructor(gl, fragment) {
+    this.gl = gl;
+    this.program = /** @type {WebGLProgram} */ (gl.createProgram());
+    gl.attachShader(this.program, compile(gl, gl.VERTEX_SHADER, VERTEX));
+    gl.attachShader(this.program, compile(gl, gl.FRAGMENT_SHADER, fragment));
+    gl.linkProgram(this.program);
+    if (!gl.getProgramParameter(this.program, gl.LINK_STATUS) && !gl.isContextLost()) {
+      throw new Error(`the slice program does not link here: ${gl.getProgramInfoLog(this.program)}`);
+    }
+    /** @type {Map<string, WebGLUniformLocation | null>} */
+    this.places = new Map();
   }
-  return program;
+
+  /** @param {string} name */
+  at(name) {
+    if (!this.places.has(name)) this.places.set(name, this.gl.getUniformLocation(this.program, name));
+    return this.places.get(name) ?? null;
+  }
+}
+
+/** Draws CT, PET or both. @param {WebGL2RenderingContext} gl */
+export function imageProgram(gl) {
+  return new Program(gl, HEAD + IMAGES);
+}
+
+/**
+ * Draws the same, with what readers say over it: one program for each kind of fill and number of
+ * readers, since what a program might do costs time where it does not.
+ *
+ * @param {WebGL2RenderingContext} gl
+ * @param {{readers: number, fill: "none" | "pair" | "heat" | "wash", soft: boolean, exact: boolean}} kind
+ *   soft: some outline follows from a probability; exact: along the voxels' own edges
+ */
+export function readingProgram(gl, { readers, fill, soft, exact }) {
+  const chosen = [`READERS ${readers}u`, `FILL ${{ none: 0, pair: 1, heat: 2, wash: 3 }[fill]}`, `SOFT ${Number(soft)}`, `EXACT ${Number(exact)}`];
+  const [version, ...rest] = (HEAD + READINGS).split("\n");
+  return new Program(gl, [version, ...chosen.map((name) => `#define ${name}`), ...rest].join("\n"));
 }

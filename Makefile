@@ -38,7 +38,7 @@ lint: $(VENV)/.tests
 
 test: $(VENV)/.tests lint
 	$(BIN)/python tests/browser/find_browser.py --install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 samples: $(VENV)/.runtime
 	$(BIN)/python data_samples/make.py

@@ -85,7 +85,7 @@ class Task:
 
 
 TASKS = [
-    *(Task(DEFAULT, expert, steps) for steps in (150, 300, 600) for expert in EXPERTS),
+    *(Task(DEFAULT, expert, steps) for steps in (150, 300, 450, 600) for expert in EXPERTS),
     *(Task(DEFAULT, expert, 600, rate) for rate in RATES for expert in EXPERTS),
     *(Task("DynUNet, folded", expert, 100) for expert in EXPERTS),
     *(Task("SegResNet, folded", expert, 80) for expert in EXPERTS),

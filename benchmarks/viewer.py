@@ -5,12 +5,12 @@
 Each shows the same CT, PET and four readers' masks from the same six NIfTI files, in JupyterLab in
 Chromium with WebGL2 in software. "Picture" is from running the cell, reading included (libraries
 imported before), until the last of what it draws first is drawn. "Wheel" is from a wheel event to
-the end of the drawing that follows it, three planes with fusion and contours; the GPU is waited for
-in both, as a program waits for it that reads a pixel. matplotlib redraws at a step of a slider, and
-its time is until the page has the new picture. Turns are taken `--rounds` times; figures are
-medians (and the 95th percentile of a wheel). `--large` opens a CT of 512 x 512 x 400 voxels too, and
-tells the largest message and the most memory that a process of the browser took. `--write` puts the
-table into benchmarks/RESULTS.md.
+the end of the drawing that follows it, three planes with fusion and contours; the GPU is waited
+for in both, as a program waits for it that reads a pixel. matplotlib redraws at a step of a slider,
+and its time is until the page has the new picture. Turns are taken `--rounds` times; figures are
+medians (and the 95th percentile of a wheel). `--large` opens a CT of 512 x 512 x 400 voxels too,
+and tells the largest message and the most memory that a process of the browser took. `--write` puts
+the table into benchmarks/RESULTS.md.
 """
 
 from __future__ import annotations
@@ -67,8 +67,10 @@ WATCH = """(() => {
     }
     return gl;
   };
-  window.addEventListener('wheel', (event) => log.wheels.push(event.timeStamp), {capture: true, passive: true});
-  window.addEventListener('keydown', (event) => log.wheels.push(event.timeStamp), {capture: true});
+  for (const kind of ['wheel', 'keydown']) {
+    const note = (event) => log.wheels.push(event.timeStamp);
+    window.addEventListener(kind, note, {capture: true, passive: true});
+  }
   new MutationObserver(() => {
     for (const image of document.querySelectorAll('.jp-OutputArea img:not([data-seen])')) {
       image.dataset.seen = '1';
@@ -113,7 +115,8 @@ nv.load_volumes([{"path": folder / f"{name}.nii.gz", "colormap": look, "opacity"
 nv
 """,
     "matplotlib": """
-ct, pet, *masks = (nibabel.load(folder / f"{name}.nii.gz").get_fdata(dtype=np.float32) for name in names)
+loaded = (nibabel.load(folder / f"{name}.nii.gz") for name in names)
+ct, pet, *masks = (image.get_fdata(dtype=np.float32) for image in loaded)
 n = ct.shape[2]
 def draw(at=n // 2):
     figure, axes = plt.subplots(1, 3, figsize=(15, 5))

@@ -22,6 +22,7 @@ def test_there_are_notebooks() -> None:
         "02_cross_evaluation.ipynb",
         "03_train_two_experts.ipynb",
         "04_why_patient_level_3d.ipynb",
+        "06_your_own_data.ipynb",
     ]
 
 

@@ -12,7 +12,7 @@ import { colourTable, parseHex } from "./window.js";
 /** @typedef {import("./geometry.js").View} View */
 /** @typedef {{level: number, width: number, suvMin: number, suvMax: number, opacity: number, mode: "ct" | "pet" | "fused", colourMap: string, exact: boolean}} Look */
 /** @typedef {import("./modes.js").Line} Line */
-/** @typedef {{lines: Line[], fill: import("./modes.js").Fill, readers: import("./modes.js").Reader[], thresholds: Record<string, number>, box: [number[], number[]] | null, pairColours: string[], heatColours: string[]}} Shown what the readers say, and how it is shown */
+/** @typedef {{lines: Line[], fill: import("./modes.js").Fill, readers: import("./modes.js").Reader[], thresholds: Record<string, number>, dial: object, box: [number[], number[]] | null, pairColours: string[], heatColours: string[]}} Shown what the readers say, and how it is shown */
 
 export const MAX_READERS = 8;
 /** Texture units: 0 CT, 1 PET, 2 bits, 3 colours, then the models' probabilities and the wash. */
@@ -229,9 +229,9 @@ export class Scene {
     const least = new Float32Array(MAX_READERS);
     const units = new Int32Array(MAX_READERS);
     let soft = 0;
-    readers.forEach(({ name, probability }, i) => {
+    readers.forEach(({ name, probability, made }, i) => {
       const byte = leastByte(thresholdOf(thresholds, name));
-      if (!probability || byte === leastByte(DEFAULT_THRESHOLD)) return;
+      if (!probability || (!made && byte === leastByte(DEFAULT_THRESHOLD))) return;
       const volume = /** @type {{texture: WebGLTexture, lattice: Lattice}} */ (this.volumes.get(flat ? probability.mip : probability.volume));
       soft |= 1 << i;
       units[i] = FIRST_PROBABILITY + i;

@@ -14,7 +14,8 @@ from boneviz.show.surfaces import plain
 
 __all__ = ["operating_figure", "thinned"]
 
-LOWEST = 0.05  # threshold down to which curves are in view, and as far as a point needs it
+LOWEST = 0.05  # threshold down to which the chosen curve is in view, and as far as points need it
+FIRST = 2  # of a curve's cuts, the first at 0.01 or above
 STEP = 0.006  # of an axis: points that lie nearer are not told apart
 PAPER = "#101418"  # the images' black, so that a pale curve is as visible as a pale contour
 SOFT = "#7a8594"
@@ -24,17 +25,20 @@ GRID = "rgba(128,138,150,0.28)"
 def thinned(curve: Curve, width_ml: float) -> list[tuple[float, float, float]]:
     """Return false-positive mL, sensitivity and threshold of the points that can be told apart.
 
+    From 0.01, where the slider begins. The cut above probability 1, which is nothing, is left out:
+    a line to it would run through places that no threshold reaches.
+
     Parameters
     ----------
     width_ml : of the axis
     """
     kept: list[tuple[float, float, float]] = []
     columns = (curve.false_positive_ml, curve.sensitivity, curve.threshold)
-    for x, y, t in zip(*(column.tolist() for column in columns), strict=True):
-        far = not kept or abs(x - kept[-1][0]) > STEP * width_ml or abs(y - kept[-1][1]) > STEP
-        if far or t == math.inf:
+    rows = [*zip(*(column[FIRST:-1].tolist() for column in columns), strict=True)]
+    for x, y, t in rows[:-1]:
+        if not kept or abs(x - kept[-1][0]) > STEP * width_ml or abs(y - kept[-1][1]) > STEP:
             kept.append((x, y, t))
-    return kept
+    return [*kept, rows[-1]]
 
 
 def operating_figure(
@@ -57,7 +61,7 @@ def operating_figure(
     points = {stand.model: _against(stand, expert) for stand in shown}
     others = [point for point in between if point.reference == expert]
     far = [point.false_positive_ml for point in (*points.values(), *others)]
-    far += [float(curve.false_positive_ml[int(LOWEST * 255)]) for curve in curves.values()]
+    far.append(float(curves[chosen.model].false_positive_ml[int(LOWEST * 255)]))
     width_ml = 1.06 * max(far) or 1.0
     ordered = sorted(shown, key=lambda stand: stand is chosen)
     data = [
@@ -69,7 +73,7 @@ def operating_figure(
         for stand in ordered
     ]
     data += [_expert(point, colours[point.candidate], width_ml) for point in others]
-    itself = {"x": [0], "y": [1], "text": [plain(expert)], "textposition": "bottom right"}
+    itself = {"x": [0], "y": [1], "text": [plain(expert)], "textposition": "top right"}
     data.append(_diamond(itself, f"{plain(expert)}, itself", colours[expert]))
     undefined = math.isnan(points[chosen.model].sensitivity)
     return go.Figure(
@@ -88,7 +92,7 @@ def _line(curve: Curve, width_ml: float, colour: str, *, bold: bool) -> dict[str
         "mode": "lines",
         "x": [round(x, 3) for x, _, _ in rows],
         "y": [round(y, 4) for _, y, _ in rows],
-        "customdata": [round(t, 2) if t < math.inf else "above 1" for _, _, t in rows],
+        "customdata": [round(t, 2) for _, _, t in rows],
         "line": {"color": colour, "width": 3 if bold else 1.3},
         "opacity": 1 if bold else 0.6,
         "hovertemplate": f"{plain(curve.candidate)} at %{{customdata}}<br>sensitivity %{{y:.3f}}"
@@ -118,7 +122,7 @@ def _expert(point: OperatingPoint, colour: str, width_ml: float) -> dict[str, An
         "x": [point.false_positive_ml],
         "y": [point.sensitivity],
         "text": [plain(point.candidate)],
-        "textposition": f"bottom {side}",
+        "textposition": f"top {side}",
     }
     return _diamond(place, plain(point.candidate), colour)
 
@@ -153,6 +157,8 @@ def _layout(chosen: Stand, expert: str, width_ml: float, *, undefined: bool) -> 
         "y": 0.5,
     }
     return {
+        # plotly's own template is as long as all the rest, and all that it says is said here
+        "template": "none",
         "autosize": True,
         "height": 264,
         "margin": {"l": 8, "r": 14, "t": 30, "b": 8},
@@ -177,6 +183,7 @@ def _layout(chosen: Stand, expert: str, width_ml: float, *, undefined: bool) -> 
         "yaxis": {
             **axis,
             "title": {"text": "Sensitivity", "font": {"size": 12}},
-            "range": [0, 1.05],
+            "range": [0, 1.15],
+            "tickvals": [0, 0.2, 0.4, 0.6, 0.8, 1],
         },
     }

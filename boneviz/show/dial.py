@@ -13,7 +13,7 @@ import ipywidgets as widgets
 import plotly.graph_objects as go
 import traitlets
 
-from boneviz.operating import OperatingPoint
+from boneviz.operating import Dial, OperatingPoint
 from boneviz.palette import DIAL, ReaderStyle
 from boneviz.show.counted import Counted, Stand, chosen_curve, count, ends_of, stands
 from boneviz.show.curves import operating_figure
@@ -27,6 +27,7 @@ __all__ = ["OperatingControls", "OperatingPanel", "operating_table", "operating_
 
 FRONT = Path(__file__).parent
 UNDEFINED = "\u2013"
+HINT = "A slider moves its outline in the slices at once, the dial in the view Readers."
 COLUMNS: Mapping[str, Callable[[OperatingPoint], str]] = {
     "Dice": lambda point: _share(point.dice),
     "Sensitivity": lambda point: _share(point.sensitivity),
@@ -139,7 +140,7 @@ class OperatingPanel:
         style_of = {style.name: style for style in styles}
         self.table.value = operating_table(shown, between, style_of, (expert, model))
         words = operating_words(chosen, expert)
-        self.words.value = prose(words, hint="A slider moves its outline in the slices at once.")
+        self.words.value = prose(words, hint=HINT)
         self._numbers.layout.display = "flex"
         with self.controls.hold_sync():
             self.controls.content = _content(
@@ -232,7 +233,8 @@ def operating_table(
     if experts:
         groups.append(f"<tbody>{''.join(experts)}</tbody>")
     return (
-        '<table class="bv-op-table"><caption>This case, counted by voxels</caption><thead><tr>'
+        '<table class="bv-op-table"><caption>This case, counted by voxels. '
+        "\u2265: the probability from which on a model says yes.</caption><thead><tr>"
         '<th scope="col" class="bv-op-who">Outline</th><th scope="col" class="bv-op-against">'
         f"against</th>{head}</tr></thead>{''.join(groups)}</table>"
     )
@@ -243,6 +245,16 @@ def _row(point: OperatingPoint, who: str, *, chosen: bool) -> str:
     mark = ' class="bv-op-chosen"' if chosen else ""
     against = html.escape(point.reference)
     return f'<tr{mark}>{who}<td class="bv-op-against">{against}</td>{cells}</tr>'
+
+
+def _end_words(dial: Dial | None) -> list[str]:
+    """Return what stands at either end of the dial."""
+    if dial is None:
+        return []
+    ends = dial.first.reader, dial.second.reader
+    if [end.intent for end in ends] == ["high-sensitivity", "high-specificity"]:
+        return ["sensitive", "specific"]
+    return [end.name for end in ends]
 
 
 def _swatch(colour: str, *, dashed: bool) -> str:
@@ -272,6 +284,7 @@ def _content(
             {"name": style.name, "colour": style.colour, "dashed": style.dashed} for style in models
         ],
         "ends": [dial.first.reader.name, dial.second.reader.name] if dial else None,
+        "end_words": _end_words(dial),
         "dial_colour": DIAL,
         "place": place,
         "why": list(why),

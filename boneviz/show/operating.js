@@ -4,7 +4,7 @@
  */
 
 /** @typedef {{name: string, colour: string, dashed: boolean}} Look */
-/** @typedef {{experts: string[], expert: string, chosen: string, models: Look[], ends: [string, string] | null, dial_colour: string, place: boolean, why: string[]}} Content */
+/** @typedef {{experts: string[], expert: string, chosen: string, models: Look[], ends: [string, string] | null, end_words: [string, string], dial_colour: string, place: boolean, why: string[]}} Content */
 
 const SPEAK_AFTER_MS = 700;
 const DEFAULT = 0.5;
@@ -32,6 +32,8 @@ function sign(colour, dashed) {
 function render({ model, el }) {
   const root = make("div", { class: "bv-root bv-operating", role: "group", "aria-label": "Operating point", "data-lm-suppress-shortcuts": "true", "data-testid": "operating" });
   const spoken = make("div", { class: "bv-spoken", role: "status", "aria-live": "polite" });
+  // JupyterLab must not take the arrow keys that are meant for a slider
+  root.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => event.stopPropagation());
   el.append(root);
   /** @type {any} the slice viewer */
   let viewer = null;
@@ -65,7 +67,7 @@ function render({ model, el }) {
   ];
 
   const build = () => {
-    const { experts, models, ends, dial_colour: colour, place, why } = content();
+    const { experts, models, ends, end_words: words, dial_colour: colour, place, why } = content();
     const rows = make("div", { class: "bv-op-rows" });
     /** @type {(() => void)[]} */
     const fills = [];
@@ -97,7 +99,7 @@ function render({ model, el }) {
       const [first, second] = ends;
       const value = make("output", {});
       const slider = make("input", {
-        type: "range", min: 0, max: 1, step: 0.01, "data-testid": "dial", "aria-label": `Dial from the sensitive ${first} to the specific ${second}`,
+        type: "range", min: 0, max: 1, step: 0.01, "data-testid": "dial", "aria-label": `Dial from ${words[0]} to ${words[1]}: one more outline between ${first} and ${second}`,
         title: "One more outline between the two models, at both their thresholds", oninput: () => turn(slider.valueAsNumber),
       });
       const turn = (/** @type {number} */ at) => {
@@ -113,7 +115,7 @@ function render({ model, el }) {
         slider.setAttribute("aria-valuetext", at === undefined ? "off" : `${Math.round(100 * at)} percent of the way to ${second}`);
       });
       slider.value = "0.5";
-      rows.append(...row(chip("", "Dial", sign(colour, true), () => turn(slider.valueAsNumber)), ["sensitive", "specific"], slider, value, off));
+      rows.append(...row(chip("", "Dial", sign(colour, true), () => turn(slider.valueAsNumber)), words, slider, value, off));
     }
     const against = make("span", { class: "bv-segments", role: "group", "aria-label": "Expert of the curve" });
     for (const name of experts) {

@@ -16,7 +16,7 @@ __all__ = ["operating_figure", "thinned"]
 
 LOWEST = 0.05  # threshold down to which the chosen curve is in view, and as far as points need it
 FIRST = 2  # of a curve's cuts, the first at 0.01 or above
-STEP = 0.006  # of an axis: points that lie nearer are not told apart
+STEP = 0.015  # of an axis: points that lie nearer are not told apart
 PAPER = "#101418"  # the images' black, so that a pale curve is as visible as a pale contour
 SOFT = "#7a8594"
 GRID = "rgba(128,138,150,0.28)"
@@ -87,16 +87,20 @@ def _against(stand: Stand, expert: str) -> OperatingPoint:
 
 def _line(curve: Curve, width_ml: float, colour: str, *, bold: bool) -> dict[str, Any]:
     rows = thinned(curve, width_ml)
-    return {
+    drawn: dict[str, Any] = {
         "type": "scatter",
         "mode": "lines",
-        "x": [round(x, 3) for x, _, _ in rows],
-        "y": [round(y, 4) for _, y, _ in rows],
-        "customdata": [round(t, 2) for _, _, t in rows],
+        "x": [round(x, 2) for x, _, _ in rows],
+        "y": [round(y, 3) for _, y, _ in rows],
         "line": {"color": colour, "width": 3 if bold else 1.3},
-        "opacity": 1 if bold else 0.6,
-        "hovertemplate": f"{plain(curve.candidate)} at %{{customdata}}<br>sensitivity %{{y:.3f}}"
-        "<br>false positive %{x:.2f} mL<extra></extra>",
+    }
+    if not bold:
+        return {**drawn, "opacity": 0.6, "hoverinfo": "skip"}
+    return {
+        **drawn,
+        "customdata": [round(t, 2) for _, _, t in rows],
+        "hovertemplate": f"{plain(curve.candidate)} at %{{customdata}}<br>sensitivity %{{y}}"
+        "<br>false positive %{x} mL<extra></extra>",
     }
 
 

@@ -51,13 +51,15 @@ function render({ model, el }) {
   };
   /** @returns {Content} */
   const content = () => model.get("content");
-  let asked = "";
-  /** Have the curve of another model or expert drawn. @param {string} expert @param {string} chosen */
-  const choose = (expert, chosen) => {
-    const wish = JSON.stringify([expert, chosen]);
-    if (wish === asked) return;
-    asked = wish;
-    model.send({ kind: "curve", expert, model: chosen });
+  /** Whose curve is drawn, or will be once the kernel has answered. */
+  let curve = { expert: "", chosen: "" };
+  /** Have the curve of another model or expert drawn. @param {Partial<typeof curve>} wish */
+  const choose = (wish) => {
+    const wanted = { ...curve, ...wish };
+    if (wanted.expert === curve.expert && wanted.chosen === curve.chosen) return;
+    curve = wanted;
+    model.send({ kind: "curve", expert: curve.expert, model: curve.chosen });
+    fill();
   };
 
   /** One row of the grid. @param {HTMLElement} chip @param {[string, string]} ends @param {HTMLInputElement} slider @param {(HTMLElement)[]} values */
@@ -73,7 +75,7 @@ function render({ model, el }) {
     const fills = [];
     const chip = (/** @type {string} */ name, /** @type {string} */ label, /** @type {HTMLElement} */ swatch, /** @type {() => void} */ act) => {
       const button = make("button", { type: "button", class: "bv-reader", "data-testid": `curve-${label}`, title: `Draw the curve of ${label}`, onclick: act }, swatch, make("span", {}, label));
-      fills.push(() => button.setAttribute("aria-pressed", String(content().chosen === name)));
+      fills.push(() => button.setAttribute("aria-pressed", String(curve.chosen === name)));
       return button;
     };
     const threshold = (/** @type {string} */ name) => viewer?.get("thresholds")[name] ?? DEFAULT;
@@ -85,7 +87,7 @@ function render({ model, el }) {
         oninput: () => move(slider.valueAsNumber), ondblclick: () => move(DEFAULT),
       });
       const move = (/** @type {number} */ at) => {
-        choose(content().expert, name);
+        choose({ chosen: name });
         set({ thresholds: { ...viewer?.get("thresholds"), [name]: at } });
       };
       fills.push(() => {
@@ -93,7 +95,7 @@ function render({ model, el }) {
         value.textContent = `\u2265 ${threshold(name).toFixed(2)}`;
         slider.setAttribute("aria-valuetext", `${threshold(name).toFixed(2)} and above`);
       });
-      rows.append(...row(chip(name, name, sign(own, dashed), () => choose(content().expert, name)), ["outlines more", "less"], slider, value));
+      rows.append(...row(chip(name, name, sign(own, dashed), () => choose({ chosen: name })), ["outlines more", "less"], slider, value));
     }
     if (ends) {
       const [first, second] = ends;
@@ -103,7 +105,7 @@ function render({ model, el }) {
         title: "One more outline between the two models, at both their thresholds", oninput: () => turn(slider.valueAsNumber),
       });
       const turn = (/** @type {number} */ at) => {
-        choose(content().expert, "");
+        choose({ chosen: "" });
         set({ dial: { first, second, at } });
       };
       const off = make("button", { type: "button", class: "bv-tool", "data-testid": "dial-off", title: "Take the dial's outline away", onclick: () => set({ dial: {} }) }, "Off");
@@ -119,8 +121,8 @@ function render({ model, el }) {
     }
     const against = make("span", { class: "bv-segments", role: "group", "aria-label": "Expert of the curve" });
     for (const name of experts) {
-      const button = make("button", { type: "button", "data-testid": `against-${name}`, onclick: () => choose(name, content().chosen) }, name);
-      fills.push(() => button.setAttribute("aria-pressed", String(content().expert === name)));
+      const button = make("button", { type: "button", "data-testid": `against-${name}`, onclick: () => choose({ expert: name }) }, name);
+      fills.push(() => button.setAttribute("aria-pressed", String(curve.expert === name)));
       against.append(button);
     }
     const reset = make("button", { type: "button", class: "bv-tool bv-end", "data-testid": "operating-reset", title: "All thresholds back to 0.50, the dial off", onclick: () => set({ thresholds: {}, dial: {} }) }, "Reset");
@@ -133,7 +135,7 @@ function render({ model, el }) {
 
   const update = () => {
     const { expert, chosen, ...rest } = content();
-    asked = JSON.stringify([expert, chosen]);
+    curve = { expert, chosen };
     const key = JSON.stringify(rest);
     // built anew under a moving hand, a slider would be lost
     if (key !== built) build();

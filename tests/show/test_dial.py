@@ -181,9 +181,9 @@ def test_a_curve_holds_what_the_slider_reaches_and_no_more(explorer: Explorer) -
     bold = next(t for t in lines if t.line.width == 3)
     assert len(lines) == 2
     # the slider begins at 0.01, which the third of 255 levels is the first to reach
-    assert bold.y[0] == pytest.approx(curve.sensitivity[2], abs=1e-4)
+    assert bold.y[0] == pytest.approx(curve.sensitivity[2], abs=1e-3)
     assert bold.customdata[0] == 0.01
-    assert bold.x[-1] == pytest.approx(curve.false_positive_ml[254], abs=1e-3)
+    assert bold.x[-1] == pytest.approx(curve.false_positive_ml[254], abs=1e-2)
     assert bold.customdata[-1] == 1.0
     assert list(bold.customdata) == sorted(bold.customdata)
     # what a step of the dial sends is small

@@ -298,6 +298,12 @@ def test_the_state_keeps_a_curve_that_is_not_here(explorer: Explorer) -> None:
     assert (content["expert"], content["chosen"]) == ("Expert B", "Model A")
 
 
+def test_closing_lets_the_panel_go(explorer: Explorer) -> None:
+    explorer.close()
+    assert explorer.operating.controls.comm is None
+    assert explorer.operating.plot.comm is None
+
+
 def test_a_dial_is_checked() -> None:
     viewer = module.SliceViewer()
     for bad in ({"first": "A"}, between(1.5), between(math.nan)):

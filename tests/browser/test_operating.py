@@ -138,7 +138,8 @@ def test_sliders_and_dial_move_contours_at_once_and_numbers_follow(notebook: Ope
     assert len(large) <= asked(page, "redrawn[0]")
     page.keep("operating", explorer)
 
-    # every control has a name, and all of it fits
+    # eight rows of a line each; every control has a name, and all of it fits
+    assert page.box(table)[3] < 260
     names = panel.evaluate(
         """(root) => [...root.querySelectorAll('button, input, [role=group]')].map(
           (e) => e.getAttribute('aria-label') || e.textContent)"""

@@ -21,6 +21,7 @@ from boneviz.samples import DEMONSTRATION
 from boneviz.scorecohort import score_cohort
 from boneviz.scoretable import write_table
 from boneviz.show.atlas import AtlasPanel, FoundRegions
+from boneviz.show.dial import OperatingPanel
 from boneviz.show.later import Later
 from boneviz.show.page import alert, panels, prose, title
 from boneviz.show.pair import PairChooser
@@ -29,6 +30,7 @@ from boneviz.show.state import (
     PANELS,
     ViewState,
     choose_candidate,
+    choose_curve,
     choose_metric,
     choose_pair,
     choose_reference,
@@ -46,6 +48,7 @@ from boneviz.show.state import (
     show_readers,
     step_region,
     toggle_star,
+    turn_dial,
 )
 from boneviz.show.strip import StripPanel
 from boneviz.show.surfaces import SurfaceView
@@ -69,7 +72,7 @@ class Explorer(widgets.VBox):
     Attributes
     ----------
     state : what is shown; changes by choosing in the page, or by `go`
-    viewer, table, atlas, strip, matrix, surfaces : the parts
+    viewer, table, atlas, strip, operating, matrix, surfaces : the parts
     scores : of every pair of readers of every case
 
     Raises
@@ -112,6 +115,7 @@ class Explorer(widgets.VBox):
             on_key=self._region_key,
         )
         self.strip = StripPanel(on_open=self._patient_of_pair_chosen)
+        self.operating = OperatingPanel(self.viewer, on_curve=self._curve_chosen)
         self._found = FoundRegions()
         self._evaluation: CrossEvaluation | None = None
         self._readings = shown.readings
@@ -120,6 +124,7 @@ class Explorer(widgets.VBox):
                 "Patients": [self.table.widget],
                 "Regions": [self.pair.row(), self.atlas.widget],
                 "One pair": [self.pair.row(), self.strip.widget],
+                "Operating point": [self.operating.widget],
             }
         )
         self._metric = widgets.Dropdown(options=METRICS, description="Show", value="dice")
@@ -160,6 +165,7 @@ class Explorer(widgets.VBox):
         self.viewer.observe(self._view_chosen, names="view")
         self.viewer.observe(self._pair_chosen, names="pair")
         self.viewer.observe(self._thresholds_set, names="thresholds")
+        self.viewer.observe(self._dial_turned, names="dial")
         self.viewer.on_region_key(self._region_key)
         self._panels.observe(self._panel_chosen, names="selected_index")
         self._render_scores()
@@ -190,12 +196,10 @@ class Explorer(widgets.VBox):
             self._panels.selected_index = PANELS.index(state.panel)
         if state.visible != before.visible:
             self._render_readers()
-        if (state.view, state.pair, state.thresholds) != (
-            before.view,
-            before.pair,
-            before.thresholds,
-        ):
+        if _drawn(state) != _drawn(before):
             self._render_view()
+        if _operating(state) != _operating(before):
+            self._render_operating()
         if state.thresholds != before.thresholds:
             self._render_notes()
             self._later.do("thresholds", self._render_thresholds)
@@ -224,6 +228,7 @@ class Explorer(widgets.VBox):
     def close(self) -> None:
         """Let the volumes go and close every part in every page."""
         self._later.cancel()
+        self.operating.close()
         figures = (self.matrix.widget, self.strip.plot, self.surfaces.widget)
         tables = (self.table.widget, self.atlas.table.widget, self.strip.table.widget)
         for part in (self.viewer, *tables, *figures):
@@ -268,6 +273,12 @@ class Explorer(widgets.VBox):
 
     def _thresholds_set(self, change: dict[str, Any]) -> None:
         self.go(set_thresholds(self.state, change["new"]))
+
+    def _dial_turned(self, change: dict[str, Any]) -> None:
+        self.go(turn_dial(self.state, change["new"].get("at")))
+
+    def _curve_chosen(self, expert: str, model: str) -> None:
+        self.go(choose_curve(self.state, expert, model))
 
     def _surface_clicked(self, position_mm: Sequence[float]) -> None:
         self.go(move_cursor(self.state, position_mm))
@@ -364,8 +375,11 @@ class Explorer(widgets.VBox):
             pair=pair,
         )
         self.viewer.observe(self._pair_chosen, names="pair")
+        self.operating.open(shown, self._styles)
+        self._render_dial()
         self.table.select(self.state.case_id)
         self._await_regions()
+        self._later.do("operating", self._render_operating)
         self._later.do("surfaces", lambda: self._render_surfaces(shown))
 
     def _await_regions(self) -> None:
@@ -415,6 +429,18 @@ class Explorer(widgets.VBox):
         if self.state.pair and set(self._readers_here()).issuperset(self.state.pair):
             self.viewer.pair = list(self.state.pair)
 
+        self._render_dial()
+
+    def _render_dial(self) -> None:
+        # a case without the two models has no dial; that is nobody's choice
+        self.viewer.unobserve(self._dial_turned, names="dial")
+        self.viewer.dial = self.operating.dial(self.state)
+        self.viewer.observe(self._dial_turned, names="dial")
+
+    def _render_operating(self) -> None:
+        if self.state.panel == "operating":
+            self.operating.show(self.state)
+
     def _render_notes(self) -> None:
         self._notes.value = notes(self._left_out, dict(self.state.thresholds))
 
@@ -441,6 +467,16 @@ class Explorer(widgets.VBox):
 def _listing(state: ViewState) -> tuple[object, ...]:
     """Return what the rows of the atlas depend on beside case and pair."""
     return state.kinds, state.least_ml, state.order, state.starred
+
+
+def _drawn(state: ViewState) -> tuple[object, ...]:
+    """Return what the slices depend on beside case, readers and cursor."""
+    return state.view, state.pair, state.thresholds, state.dial
+
+
+def _operating(state: ViewState) -> tuple[object, ...]:
+    """Return what the operating point depends on beside the case."""
+    return state.thresholds, state.dial, state.curve, state.panel
 
 
 def _label(metric: str) -> str:

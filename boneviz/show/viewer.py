@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from boneviz.case import Case, Reader
 from boneviz.errors import InputError
-from boneviz.palette import COLOUR_MAPS, PAIR_COLOURS, ReaderStyle, heat_colours
+from boneviz.palette import COLOUR_MAPS, DIAL, PAIR_COLOURS, ReaderStyle, heat_colours
 from boneviz.picture import Display, png_of
 from boneviz.show import packing
 from boneviz.show.packing import DEFAULT_THRESHOLD, MAX_READERS, Piece, packed_case, start_mm
@@ -50,6 +50,7 @@ MODULES = (
     "front/store.js",
     "front/shader.js",
     "front/scene.js",
+    "front/blend.js",
     "front/pictures.js",
     "front/overlay.js",
     "front/chrome.js",
@@ -83,6 +84,9 @@ class SliceViewer(anywidget.AnyWidget):
     heat : ``disagreement`` counts how many of all readers say yes
     thresholds : name of a model -> probability from which on it says yes, 0 < threshold <= 1;
         0.5 where there is none, and only for models shown with their probabilities
+    dial : ``first``, ``second`` and ``at``: names of two models shown with their probabilities,
+        and how far from the first to the second, 0 to 1, one more outline lies in the view
+        ``readers``: of `boneviz.blend` at the same blend of their thresholds. Empty for none.
     level, width : CT window, HU
     suv_min, suv_max : range of the PET colours, SUVbw
     opacity : of PET over CT, 0 to 1
@@ -108,6 +112,7 @@ class SliceViewer(anywidget.AnyWidget):
     view = traitlets.Enum(VIEWS, VIEWS[0]).tag(sync=True)
     heat = traitlets.Bool(False).tag(sync=True)
     thresholds = traitlets.Dict().tag(sync=True)
+    dial = traitlets.Dict().tag(sync=True)
     level = traitlets.Float(Display().level_hu).tag(sync=True)
     width = traitlets.Float(Display().width_hu).tag(sync=True)
     suv_min = traitlets.Float(0.0).tag(sync=True)
@@ -194,6 +199,7 @@ class SliceViewer(anywidget.AnyWidget):
                     "serial": serial,
                     **packed.info,
                     "pair_colours": list(PAIR_COLOURS),
+                    "dial_colour": DIAL,
                     "heat_colours": list(heat_colours(len(styles))),
                 }
                 place_mm = start_mm(case, packed.bits) if cursor_mm is None else cursor_mm
@@ -308,6 +314,15 @@ class SliceViewer(anywidget.AnyWidget):
                     f"threshold of {name}: {threshold!r}, expected a number above 0 and at most 1"
                 )
         return {str(name): float(value) for name, value in proposal["value"].items()}
+
+    @traitlets.validate("dial")
+    def _check_dial(self, proposal: dict[str, Any]) -> dict[str, Any]:
+        dial = proposal["value"]
+        if dial and not (set(dial) == {"first", "second", "at"} and 0 <= dial["at"] <= 1):
+            raise traitlets.TraitError(
+                f"dial {dial}: expected first, second and at, which is 0 to 1"
+            )
+        return dict(dial)
 
     @traitlets.validate("pair")
     def _check_pair(self, proposal: dict[str, Any]) -> list[str]:

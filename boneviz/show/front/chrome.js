@@ -23,6 +23,7 @@ export const HELP = [
   ["X", "smooth contours, or the voxels' own edges"],
   ["M", "the plane under the pointer alone, or all four"],
   ["R", "reset views and window"],
+  ["K", "keep the slices as a picture (PNG)"],
   ["?", "this help"],
 ];
 
@@ -103,6 +104,10 @@ export function buildChrome(act) {
   const reset = el("button", {
     type: "button", class: "bv-tool", "data-testid": "reset", title: "Reset views and window (R)", onclick: () => act.reset(),
   }, "Reset");
+  const keep = el("button", {
+    type: "button", class: "bv-tool", "data-testid": "keep-picture",
+    title: "Save these slices as a picture (PNG), without the patient's name (K)", onclick: () => act.keep(),
+  }, "PNG");
   const help = el("button", {
     type: "button", class: "bv-tool bv-round", "data-testid": "help", "aria-label": "Keyboard and mouse help", title: "Help (?)", onclick: () => act.help(),
   }, "?");
@@ -112,7 +117,7 @@ export function buildChrome(act) {
     el("span", { class: "bv-group" }, field("Window", preset), field("L", level, "Level, HU"), field("W", width, "Width, HU")),
     el("span", { class: "bv-group" }, field("SUV", suvMin, "Lowest SUV shown"), field("to", suvMax, "Highest SUV shown"), map),
     field("PET", opacity, "Opacity of PET over CT"),
-    el("span", { class: "bv-group bv-end" }, exact, reset, help),
+    el("span", { class: "bv-group bv-end" }, exact, reset, keep, help),
   );
   const legend = el("div", { class: "bv-legend", role: "group", "aria-label": "Readers' contours" });
   const head = el("div", { class: "bv-head" }, patient, legend);

@@ -146,6 +146,7 @@ export function actionOf(view, key) {
     x: () => view.toggleExact(),
     m: () => view.toggleAlone(),
     r: () => view.reset(),
+    k: () => view.keep(),
     n: region("next"),
     p: region("previous"),
     s: region("star"),

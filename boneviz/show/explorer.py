@@ -309,10 +309,9 @@ class Explorer(widgets.VBox):
         )
 
     def _still(self) -> dict[str, str]:
-        picture, plan = self.viewer.still()
-        table = self.as_table("patients")
-        title = f"{self._cohort.name}, {self.state.case_id}, {_label(self.state.metric)}"
-        return bundle_of(title, still_html(title, picture, plan, table), picture)
+        still = self.viewer.still()
+        title = f"of {self._cohort.name}; table: {_label(self.state.metric)}"
+        return bundle_of(still, still_html(title, still, self.as_table("patients")))
 
     def _open(self, state: ViewState) -> None:
         try:

@@ -1,8 +1,7 @@
 """A row of buttons to keep what is seen: tables, report, and a link that opens the view again.
 
 Files are made here when they are asked for, go to the page that asked, and are saved there by the
-browser; nothing leaves the machine. A picture of the slices is made in the page alone, by the
-slice viewer's own button.
+browser; nothing leaves the machine. The slice viewer makes a picture of itself, in the page.
 """
 
 from __future__ import annotations

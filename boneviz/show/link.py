@@ -86,7 +86,7 @@ def read_link(text: str, *, on: ViewState) -> tuple[ViewState, Look]:
     """
     content = _object(_parsed(text), "the link")
     if content.pop("boneviz", None) != "view":
-        raise InputError("no link of the explorer: expected what its field Link shows")
+        raise InputError("no link of the explorer: expected a text that its button Copy link made")
     if (version := content.pop("version", None)) != LINK_VERSION or version is True:
         raise InputError(
             f"a link of version {_short(version)}, expected {LINK_VERSION}: "

@@ -11,6 +11,7 @@ import base64
 import html
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from boneviz.show.pictures import Shown, picture_of
 from boneviz.show.plan import Plan
 from boneviz.volume import Grid, Volume
 
-__all__ = ["LastPicture", "bundle_of", "still_html", "still_picture"]
+__all__ = ["LastPicture", "Still", "bundle_of", "still_html", "still_picture"]
 
 SETTLE_S = 1.5
 COLOURS = 160  # of the picture, which lies in the notebook's file
@@ -35,13 +36,23 @@ MOST_ROWS = 30
 MOST_PIXELS = 340  # of one plane, each way
 GAP = 4
 NORMALS: dict[Plane, int] = {"axial": 2, "sagittal": 0, "coronal": 1}
-# while the viewer is alive the picture is not needed; where it cannot be, its error line is not
+# while the viewer is alive the picture is not needed; where it cannot be, neither is what stands in
+# the place of a widget that cannot be found
 STYLE = (
     ".jp-OutputArea:has(.bv-root[data-drawn]) .jp-OutputArea-child:has(.boneviz-still),"
-    ".jp-OutputArea:has(.boneviz-still) [data-mime-type='application/vnd.jupyter.widget-view+json']"
-    ":not(:has(*)) {display:none}"
+    ".jp-OutputArea:has(.boneviz-still) .lm-Panel.jp-OutputArea-output:not(:has(*))"
+    " {display:none}"
 )
 ASIDE = "A still picture: run the cell to open the explorer. For research and teaching only."
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Still:
+    """A still picture: of whom, its PNG file, and what is drawn on it."""
+
+    patient: str
+    png: bytes
+    plan: Plan
 
 
 def still_picture(
@@ -83,16 +94,15 @@ def still_picture(
     return png_of(np.asarray(sheet), colours=COLOURS)
 
 
-def still_html(title: str, picture: bytes, plan: Plan, table: pd.DataFrame | None = None) -> str:
+def still_html(title: str, still: Still, table: pd.DataFrame | None = None) -> str:
     """Return picture, legend and table as HTML in which every text is text.
 
     Parameters
     ----------
-    title : above the picture
-    picture : a PNG file
-    plan : whose lines the legend explains
-    table : below it; of a long one the first rows
+    title : above the picture, after its patient
+    table : below it, as `boneviz.show.tables.patient_table`; of a long one the first rows
     """
+    plan = still.plan
     legend = "".join(
         f'<span style="margin-right:16px"><span style="border-top:3px '
         f'{"dashed" if line["dashed"] else "solid"} {line["colour"]}">&emsp;&ensp;</span> '
@@ -102,25 +112,25 @@ def still_html(title: str, picture: bytes, plan: Plan, table: pd.DataFrame | Non
     below = ""
     if table is not None and len(table):
         names = {column: str(column) for column in table.columns}
-        below = table_of(table.head(MOST_ROWS).fillna(np.nan), names, digits=3)
+        below = table_of(table.head(MOST_ROWS).apply(_rounded), names)
         if len(table) > MOST_ROWS:
             below += f"<p>{len(table) - MOST_ROWS} more patients are not listed.</p>"
-    data = base64.b64encode(picture).decode()
+    data = base64.b64encode(still.png).decode()
     return (
         f'<div class="boneviz-still"><style>{STYLE}</style>'
-        f"<p><b>{html.escape(title)}</b></p>"
+        f"<p><b>{html.escape(still.patient)}</b> {html.escape(title)}</p>"
         '<img alt="Axial, sagittal and coronal slice, fused with contours" '
         f'src="data:image/png;base64,{data}">'
         f"<p>{legend}{html.escape(plan.words)}</p>{below}<p>{html.escape(ASIDE)}</p></div>"
     )
 
 
-def bundle_of(text: str, page: str, picture: bytes) -> dict[str, str]:
+def bundle_of(still: Still, page: str) -> dict[str, str]:
     """Return what a front end without widgets may choose from, by media type."""
     return {
-        "text/plain": text,
+        "text/plain": f"{still.patient}, a still picture",
         "text/html": page,
-        "image/png": base64.b64encode(picture).decode(),
+        "image/png": base64.b64encode(still.png).decode(),
     }
 
 
@@ -187,3 +197,12 @@ def _lettered(picture: NDArray[np.uint8], plane: Plane) -> Image.Image:
     for letter, place in zip(LETTERS[plane], places, strict=True):
         draw.text(place, letter, fill="#f0f4f8", anchor="mm", stroke_width=2, stroke_fill="#000000")
     return image
+
+
+def _rounded(column: pd.Series[Any]) -> list[str]:
+    """Return a column of `boneviz.show.tables.patient_table` as texts, a dash for the undefined."""
+    digits = 1 if str(column.name).endswith("(mL)") else 3
+    return [
+        "\N{EN DASH}" if pd.isna(v) else f"{v:.{digits}f}" if isinstance(v, float) else str(v)
+        for v in column
+    ]

@@ -71,7 +71,6 @@ export class SliceView {
       preset: (/** @type {string} */ name) => this.usePreset(name),
       toggleExact: () => this.toggleExact(),
       reset: () => this.reset(),
-      keep: () => this.keep(),
       help: () => this.toggleHelp(),
     });
     this.modebar = buildModebar({

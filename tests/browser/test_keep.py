@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,11 +20,13 @@ import pandas as pd
 import pytest
 from nbconvert import HTMLExporter
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from boneviz.palette import rgb_of
+from boneviz.samples import samples_folder
 
-from .harness import OUTPUT, Lab, NotebookPage
+from .harness import OUTPUT, REPO, Lab, NotebookPage, is_local, write_notebook
+from .test_command import free_port, printed_address
 
 pytestmark = pytest.mark.browser
 
@@ -33,10 +42,8 @@ def saved(page: Page, click: Callable[[], None]) -> tuple[str, bytes]:
 
 
 def shown_still(page: NotebookPage) -> str:
-    """Return the HTML of the still picture in the notebook, as it would be saved."""
-    return page.page.evaluate(
-        """() => [...document.querySelectorAll('.boneviz-still')].map((e) => e.outerHTML).join('')"""
-    )
+    """Return the text of the still picture in the notebook, as it would be saved."""
+    return str(page.page.locator(".boneviz-still").text_content())
 
 
 def test_what_is_seen_is_kept(notebook: Open, lab: Lab) -> None:
@@ -52,7 +59,7 @@ def test_what_is_seen_is_kept(notebook: Open, lab: Lab) -> None:
 
     # the picture is the stage as drawn: its pixels, in its size, with the legend below
     stage = viewer.get_by_test_id("stage")
-    name, content = saved(page.page, viewer.get_by_test_id("keep-picture").click)
+    name, content = saved(page.page, keep.get_by_role("button", name="Picture PNG").click)
     (OUTPUT / "kept.png").write_bytes(content)
     assert name == "slices.png"
     picture = np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
@@ -67,7 +74,7 @@ def test_what_is_seen_is_kept(notebook: Open, lab: Lab) -> None:
     patient = page.output("print(explorer.state.case_id)").strip()
     assert patient.encode() not in content
 
-    # tables and the report come from the kernel, to this page
+    # tables come from the kernel, to this page
     explorer.get_by_role("tab", name="Regions").click()
     explorer.locator("table.boneviz-atlas tbody tr").first.click()
     viewer.get_by_test_id("stage").focus()
@@ -79,10 +86,7 @@ def test_what_is_seen_is_kept(notebook: Open, lab: Lab) -> None:
         table = pd.read_csv(io.BytesIO(content))
         rows = {"patients.csv": 8, "starred.csv": 1}[file]
         assert len(table) == rows
-    name, content = saved(page.page, keep.get_by_role("button", name="Report").click)
-    assert name == "report.html"
-    assert b'id="starred"' in content
-    expect(keep.get_by_role("status")).to_have_text("report.html is in your downloads.")
+    expect(keep.get_by_role("status")).to_have_text("starred.csv is in your downloads.")
     page.keep("keep-row", keep)
 
     # a link brings the view back after one has gone elsewhere
@@ -126,19 +130,118 @@ def test_what_is_seen_is_kept(notebook: Open, lab: Lab) -> None:
 
 
 def check_static(page: NotebookPage, file: Path) -> None:
-    """Assert that a saved notebook shows picture and table in JupyterLab without a kernel, as HTML."""
+    """Assert that a saved notebook shows picture and table: as HTML, and before it is run again."""
     html, _ = HTMLExporter(embed_images=True).from_notebook_node(nbformat.read(file, as_version=4))
     assert html.count('class="boneviz-still"') == 1
     fresh = page.page.context.new_page()
-    fresh.goto(
-        f"{page.lab.url}/lab/tree/{file.name}?token={page.lab.token}&reset&kernel_preference=none"
-    )
+    fresh.goto(f"{page.lab.url}/lab/tree/{file.name}?token={page.lab.token}&reset")
+    fresh.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
     still = fresh.locator(".boneviz-still")
     expect(still).to_be_visible(timeout=60_000)
     expect(still).to_contain_text("filled: only")
     expect(still.locator("table tbody tr")).to_have_count(8)
     shape = still.locator("img").evaluate("(img) => [img.naturalWidth, img.naturalHeight]")
     assert shape[0] > 2 * shape[1] > 400
-    expect(fresh.get_by_text("Error displaying widget")).to_be_hidden()
+    # a new kernel knows no widget of the old one: nothing is said of that
+    for words in ("Error displaying widget", "Loading widget"):
+        for line in fresh.get_by_text(words).all():
+            expect(line).to_be_hidden()
     fresh.screenshot(path=OUTPUT / "reopened.png")
     fresh.close()
+
+
+def watched(browser: Browser) -> tuple[Page, list[str], list[str]]:
+    """Return a fresh page, with what it asks for and what goes wrong in it."""
+    page = browser.new_context(viewport={"width": 1200, "height": 1000}).new_page()
+    asked: list[str] = []
+    errors: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("websocket", lambda socket: asked.append(socket.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    return page, asked, errors
+
+
+def explores(page: Page) -> None:
+    """Wait for the explorer, go to another patient by its table, and keep a table."""
+    drawn = '[data-testid="boneviz-viewer"][data-drawn="{}"]'
+    page.wait_for_selector(drawn.format(1), timeout=90_000)
+    explorer = page.locator(".boneviz-explorer")
+    expect(explorer.locator(".boneviz-matrix .heatmaplayer")).to_be_visible(timeout=60_000)
+    row = explorer.locator("tbody tr").nth(2)
+    patient = row.locator("td").first.inner_text()
+    row.click()
+    page.wait_for_selector(drawn.format(2), timeout=60_000)
+    expect(explorer).to_contain_text(f"shown: {patient}")
+    name, content = saved(page, explorer.get_by_role("button", name="Patients CSV").click)
+    assert name == "patients.csv"
+    assert patient.encode() in content
+    expect(page.locator(".boneviz-still")).to_have_count(1)
+    expect(page.locator(".boneviz-still")).to_be_hidden()
+
+
+def test_the_explorer_opens_in_notebook_7(lab: Lab, browser: Browser) -> None:
+    name = write_notebook(lab.notebooks, ["import boneviz\nboneviz.explore()"])
+    page, asked, errors = watched(browser)
+    page.goto(f"{lab.url}/notebooks/{name}?token={lab.token}")
+    assert page.locator("body[data-notebook='notebooks']").count() == 1
+    page.locator(".jp-Notebook .jp-CodeCell").first.click(timeout=60_000)
+    page.wait_for_selector(".jp-NotebookKernelStatus:empty, [data-status='idle']", timeout=60_000)
+    page.keyboard.press("Shift+Enter")
+    explores(page)
+    # not in a box that scrolls, as Notebook puts large outputs into
+    explorer = page.locator(".boneviz-explorer")
+    area = page.locator(".jp-Cell-outputArea").first
+    scrolled = "(e) => e.closest('.jp-CodeCell').classList.add('jp-mod-outputsScrolled')"
+    area.evaluate(scrolled)
+    high = explorer.evaluate("(e) => e.offsetHeight")
+    assert high > 1200
+    assert area.evaluate("(e) => e.clientHeight") >= high
+    explorer.evaluate("(e) => e.scrollIntoView({block: 'start'})")
+    page.screenshot(path=OUTPUT / "notebook7.png")
+    assert [url for url in asked if not is_local(url)] == []
+    assert errors == []
+    page.context.close()
+    lab.stop_kernels()
+
+
+def test_the_app_is_a_page_without_code_on_loopback_behind_a_token(
+    browser: Browser, tmp_path: Path
+) -> None:
+    port, log = free_port(), tmp_path / "log"
+    environment = {**os.environ, "PYTHONPATH": str(REPO), "JUPYTER_CONFIG_DIR": str(tmp_path / "c")}
+    command = [sys.executable, "-m", "boneviz", "app", str(samples_folder()), "--no-browser"]
+    with log.open("wb") as stream:
+        server = subprocess.Popen(
+            [*command, f"--port={port}", "--folder", str(tmp_path / "app")],
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            cwd=tmp_path,
+        )
+    try:
+        address = printed_address(log, server)
+        # without the token nobody gets a page, a kernel or a file
+        bare = address.partition("?")[0]
+        for path in ("", "api/kernels", "voila/files/boneviz.ipynb"):
+            try:
+                with urllib.request.urlopen(bare + path, timeout=30) as answer:
+                    assert "/login" in answer.url
+            except urllib.error.HTTPError as error:
+                assert error.code in (403, 404)
+        page, asked, errors = watched(browser)
+        page.goto(address)
+        explores(page)
+        assert page.get_by_text("import boneviz").count() == 0
+        page.locator(".boneviz-explorer").screenshot(path=OUTPUT / "app.png")
+        page.set_viewport_size({"width": 900, "height": 1000})
+        expect(page.locator(".bv-root")).to_have_css("width", "868px")
+        page.locator(".boneviz-explorer").screenshot(path=OUTPUT / "app-900.png")
+        assert [url for url in asked if not is_local(url)] == []
+        assert errors == []
+        with socket.socket() as probe:
+            # another address of this machine, which a server on all addresses would answer
+            assert probe.connect_ex(("127.0.0.2", port)) != 0
+        page.context.close()
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(30)

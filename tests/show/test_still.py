@@ -35,8 +35,7 @@ def viewer() -> Iterator[SliceViewer]:
 
 
 def picture_of(viewer: SliceViewer) -> np.ndarray[Any, Any]:
-    png, _ = viewer.still()
-    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+    return np.asarray(Image.open(io.BytesIO(viewer.still().png)).convert("RGB")).astype(int)
 
 
 def near(image: np.ndarray[Any, Any], colour: str, within: int = 40) -> int:
@@ -68,13 +67,12 @@ def test_it_follows_view_and_look(viewer: SliceViewer) -> None:
     assert np.abs(picture_of(viewer) - grey).max() > 100
     viewer.view = "disagreement"
     image = picture_of(viewer)
-    _, plan = viewer.still()
-    assert plan.words == "filled: only Expert A, only Expert B, and both"
+    assert viewer.still().plan.words == "filled: only Expert A, only Expert B, and both"
     assert near(image, PAIR_COLOURS[0]) > 50
     viewer.heat = True
-    assert viewer.still()[1].words == "filled: how many of 4 readers say yes"
+    assert viewer.still().plan.words == "filled: how many of 4 readers say yes"
     viewer.view = "probability"
-    assert viewer.still()[1].fill == {"kind": "wash", "model": "Model A"}
+    assert viewer.still().plan.fill == {"kind": "wash", "model": "Model A"}
 
 
 def test_a_pet_that_ends_before_the_ct_leaves_the_rest_grey(viewer: SliceViewer) -> None:
@@ -111,9 +109,8 @@ class Seen(HTMLParser):
 def test_names_are_text_and_long_tables_are_cut(viewer: SliceViewer) -> None:
     readers = tuple(replace(reader, name=BAD + reader.name) for reader in READERS)
     viewer.show(patient(BAD, readers), styles(readers))
-    png, plan = viewer.still()
     table = pd.DataFrame({"Patient": [BAD] * 40, BAD: [0.5, None] * 20})
-    seen = Seen(still_html(BAD, png, plan, table))
+    seen = Seen(still_html(BAD, viewer.still(), table))
     pictures = [attributes for tag, attributes in seen.tags if tag == "img"]
     assert len(pictures) == 1
     assert str(pictures[0]["src"]).startswith("data:image/png;base64,")

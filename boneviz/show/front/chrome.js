@@ -104,10 +104,6 @@ export function buildChrome(act) {
   const reset = el("button", {
     type: "button", class: "bv-tool", "data-testid": "reset", title: "Reset views and window (R)", onclick: () => act.reset(),
   }, "Reset");
-  const keep = el("button", {
-    type: "button", class: "bv-tool", "data-testid": "keep-picture",
-    title: "Save these slices as a picture (PNG), without the patient's name (K)", onclick: () => act.keep(),
-  }, "PNG");
   const help = el("button", {
     type: "button", class: "bv-tool bv-round", "data-testid": "help", "aria-label": "Keyboard and mouse help", title: "Help (?)", onclick: () => act.help(),
   }, "?");
@@ -117,7 +113,7 @@ export function buildChrome(act) {
     el("span", { class: "bv-group" }, field("Window", preset), field("L", level, "Level, HU"), field("W", width, "Width, HU")),
     el("span", { class: "bv-group" }, field("SUV", suvMin, "Lowest SUV shown"), field("to", suvMax, "Highest SUV shown"), map),
     field("PET", opacity, "Opacity of PET over CT"),
-    el("span", { class: "bv-group bv-end" }, exact, reset, keep, help),
+    el("span", { class: "bv-group bv-end" }, exact, reset, help),
   );
   const legend = el("div", { class: "bv-legend", role: "group", "aria-label": "Readers' contours" });
   const head = el("div", { class: "bv-head" }, patient, legend);

@@ -1,5 +1,5 @@
 # make demo    everything on a fresh machine, ends in JupyterLab (OPEN=0: ends after the report)
-# make app     the explorer as a page, for people who do not write code (PORT=8866)
+# make app     the explorer as a page, for people who do not write code (PORT=9000: there)
 # make test    format, lint, types, import contracts, all tests
 # make samples data_samples/ made anew from seeds (about ten minutes on two cores)
 # make screenshots  the pictures of the README, from a real browser
@@ -36,7 +36,7 @@ demo: $(VENV)/.runtime
 	$(BIN)/boneviz demo --out demo --port $(PORT) $(if $(filter 0,$(OPEN)),--no-open)
 
 app: $(VENV)/.app
-	$(BIN)/boneviz app data_samples/cohort --folder demo/app $(if $(filter-out 8888,$(PORT)),--port $(PORT))
+	$(BIN)/boneviz app data_samples/cohort --folder demo/app $(if $(filter file,$(origin PORT)),,--port $(PORT))
 
 lint: $(VENV)/.tests
 	$(BIN)/ruff format --check .

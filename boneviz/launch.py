@@ -175,7 +175,7 @@ def open_app(
     environment = _environment(cohort, predictions)
     _put_first(environment, "JUPYTER_PATH", TEMPLATES)
     # not on the command line, which everybody on the machine can read
-    environment["JUPYTER_TOKEN"] = token = secrets.token_urlsafe(32)
+    environment["JUPYTER_TOKEN"] = token = secrets.token_hex(24)
     address = f"http://127.0.0.1:{port}/?token={token}"
     with tempfile.TemporaryDirectory(prefix="boneviz-") as private:
 

@@ -14,6 +14,7 @@ import { drawOverlay } from "./front/overlay.js";
 import { buildChrome, el, fillLegend, swatch } from "./front/chrome.js";
 import { buildModebar } from "./front/modebar.js";
 import { clearReadout, fillReadout, hottestDepth, inWords, valuesAt } from "./front/readout.js";
+import { keyOf, snapshot, wordsOf } from "./front/snapshot.js";
 import { listenTo } from "./front/input.js";
 
 /** @typedef {import("./front/geometry.js").PlaneName} PlaneName */
@@ -312,6 +313,15 @@ export class SliceView {
     return { held, plan, thresholds: { ...wish.thresholds, [name]: cutOf(dial, wish.thresholds) } };
   }
 
+  /** How the images are shown. @returns {import("./front/scene.js").Look} */
+  get look() {
+    const get = (/** @type {string} */ name) => this.model.get(name);
+    return {
+      level: get("level"), width: get("width"), suvMin: get("suv_min"), suvMax: get("suv_max"), opacity: get("opacity"),
+      mode: get("mode"), colourMap: get("colour_map"), exact: get("exact"),
+    };
+  }
+
   nextView() {
     if (this.info && this.plan) this.set({ view: nextView(this.plan.view, this.info.readers) });
   }
@@ -343,6 +353,24 @@ export class SliceView {
     this.alone = null;
     this.centre = middleMm(this.lattice);
     this.set({ ...this.model.get("defaults") });
+  }
+
+  /** Save the slices as drawn as a picture: by the browser, from this page's memory. */
+  keep() {
+    const { info, plan } = this;
+    if (!info || !plan || this.serial !== info.serial) return;
+    const captions = Object.entries(this.views).map(([name, { box }]) => (
+      { text: this.captions[name].textContent ?? "", x: box.x + 8, y: box.y + 8 }
+    ));
+    const ratio = this.image.width / this.stage.clientWidth;
+    const seen = { image: this.image, layer: this.layer, ratio, captions };
+    const key = keyOf(plan, info, this.model.get("thresholds"));
+    snapshot({ ...seen, key, words: wordsOf(plan, info, this.look) }).toBlob((picture) => {
+      const address = URL.createObjectURL(/** @type {Blob} */ (picture));
+      el("a", { href: address, download: "slices.png" }).click();
+      // the browser reads it in its own time
+      setTimeout(() => URL.revokeObjectURL(address), 60_000);
+    }, "image/png");
   }
 
   toggleHelp() {
@@ -433,13 +461,9 @@ export class SliceView {
     const ratio = Math.min(window.devicePixelRatio || 1, 3);
     const { height, boxes } = arrange(width, lattice, this.alone);
     this.resize(width, height, ratio);
-    const get = (/** @type {string} */ name) => this.model.get(name);
-    const look = {
-      level: get("level"), width: get("width"), suvMin: get("suv_min"), suvMax: get("suv_max"), opacity: get("opacity"),
-      mode: get("mode"), colourMap: get("colour_map"), exact: get("exact"),
-    };
+    const look = this.look;
     const shown = {
-      lines: plan.lines, fill: plan.fill, readers: info.readers, thresholds, dial: get("dial"), box: boxAt(info.box, info.readers, thresholds),
+      lines: plan.lines, fill: plan.fill, readers: info.readers, thresholds, dial: this.model.get("dial"), box: boxAt(info.box, info.readers, thresholds),
       pairColours: info.pair_colours, heatColours: info.heat_colours,
     };
     const voxel = voxelAt(lattice, this.cursor);

@@ -33,6 +33,8 @@ from boneviz.picture import Display, png_of
 from boneviz.show import packing
 from boneviz.show.packing import DEFAULT_THRESHOLD, MAX_READERS, Piece, packed_case, start_mm
 from boneviz.show.pictures import Shown, picture_of
+from boneviz.show.plan import plan_of
+from boneviz.show.still import Still, bundle_of, still_html, still_picture
 from boneviz.volume import Volume
 
 __all__ = ["COLOUR_MAPS", "DEFAULT_THRESHOLD", "MAX_READERS", "VIEWS", "SliceViewer"]
@@ -56,6 +58,7 @@ MODULES = (
     "front/chrome.js",
     "front/modebar.js",
     "front/readout.js",
+    "front/snapshot.js",
     "front/input.js",
     "viewer.js",
 )
@@ -224,6 +227,41 @@ class SliceViewer(anywidget.AnyWidget):
         if name not in (names := [style.name for style in shown.styles]):
             raise InputError(f"no reader {name!r} is shown; there is {', '.join(names)}")
         return Volume(shown.mask(name, self.thresholds), shown.case.ct.grid, "label")
+
+    def still(self) -> Still:
+        """Return a picture of the present slices, made without a page.
+
+        Raises
+        ------
+        InputError
+            No case is shown.
+        """
+        names = {"suv_min": "suvMin", "suv_max": "suvMax", "colour_map": "colourMap"}
+        with self._turn:  # nothing of the next case over this one
+            shown = self._shown
+            if shown is None:
+                raise InputError("no case is shown; call show() first")
+            plan = plan_of(
+                self.view,
+                self.pair,
+                shown.styles,
+                soft=[reader.name for reader in shown.probabilities],
+                visible=self.visible,
+                heat=self.heat,
+            )
+            look = {names.get(name, name): getattr(self, name) for name in self.defaults}
+            place_mm, thresholds = list(self.cursor_mm), dict(self.thresholds)
+        picture = still_picture(shown, place_mm, look, plan, thresholds)
+        return Still(shown.case.case_id, picture, plan)
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """Offer a still picture beside the widget, to front ends that cannot run it."""
+        answer = super()._repr_mimebundle_(**kwargs)
+        if answer is None or self._shown is None:
+            return answer
+        still = self.still()
+        data, metadata = answer
+        return {**bundle_of(still, still_html("", still)), **data}, metadata
 
     def on_region_key(self, callback: Callable[[str], None]) -> None:
         """Call back with ``next``, ``previous`` or ``star`` when n, p or s is pressed."""

@@ -23,6 +23,7 @@ export const HELP = [
   ["X", "smooth contours, or the voxels' own edges"],
   ["M", "the plane under the pointer alone, or all four"],
   ["R", "reset views and window"],
+  ["K", "keep the slices as a picture (PNG)"],
   ["?", "this help"],
 ];
 

@@ -153,6 +153,8 @@ def _state_fields(on: ViewState) -> dict[str, Check]:
         "thresholds": lambda value: tuple(
             sorted((reader(name), _threshold(t)) for name, t in _object(value, "it").items())
         ),
+        "dial": _optional(_number(0, 1)),
+        "curve": _optional(lambda value: _curve(_several(value, 2), reader)),
         "panel": _among(PANELS, "panel"),
         "kinds": lambda value: frozenset(map(_among(KINDS, "kind"), _several(value))),
         "least_ml": _number(0),
@@ -202,6 +204,12 @@ def _pair(pair: tuple[str, ...]) -> tuple[str, ...]:
     if pair[0] == pair[1]:
         raise InputError(f"{_short(pair[0])} twice; expected two readers")
     return pair
+
+
+def _curve(names: list[Any], reader: Check) -> tuple[str, str]:
+    """Return an expert and a model; the dial between the models has an empty name."""
+    expert, model = names
+    return reader(expert), "" if model == "" else reader(model)
 
 
 def _threshold(value: Any) -> float:

@@ -47,8 +47,8 @@ class OperatingControls(anywidget.AnyWidget):
     spoken : what a screen reader says once the sliders rest
     """
 
-    _esm = FRONT / "operating.js"
-    _css = FRONT / "operating.css"
+    _esm = (FRONT / "operating.js").read_text(encoding="utf-8")
+    _css = (FRONT / "operating.css").read_text(encoding="utf-8")
 
     viewer = traitlets.Instance(SliceViewer).tag(sync=True, **widgets.widget_serialization)
     content = traitlets.Dict().tag(sync=True)

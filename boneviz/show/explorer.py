@@ -27,7 +27,7 @@ from boneviz.show.dial import OperatingPanel
 from boneviz.show.keep import KeepBar, files_of
 from boneviz.show.later import Later
 from boneviz.show.link import Look, link_of, read_link
-from boneviz.show.page import alert, panels, prose, title
+from boneviz.show.page import alert, close_all, panels, prose, title
 from boneviz.show.pair import PairChooser
 from boneviz.show.shown import Shown, notes, read_shown
 from boneviz.show.state import (
@@ -284,12 +284,10 @@ class Explorer(widgets.VBox):
         if self.comm is None:  # closed before, or never opened
             return
         self._later.cancel()
-        self.operating.close()
         self._last.cancel()
-        figures = (self.matrix.widget, self.strip.plot, self.surfaces.widget)
-        tables = (self.table.widget, self.atlas.table.widget, self.strip.table.widget)
-        for part in (self.viewer, self.keep, *tables, *figures):
-            part.close()
+        # the matrix is on no page where there is nothing to compare
+        for part in (*self.children, self.matrix.widget, self.layout):
+            close_all(part)
         super().close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any] | None:

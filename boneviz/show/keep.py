@@ -58,8 +58,8 @@ class KeepBar(anywidget.AnyWidget):
     on_open : called with a link that was pasted; what it raises as a `BonevizError` is shown
     """
 
-    _esm = FRONT / "keep.js"
-    _css = FRONT / "keep.css"
+    _esm = (FRONT / "keep.js").read_text(encoding="utf-8")
+    _css = (FRONT / "keep.css").read_text(encoding="utf-8")
     buttons = traitlets.List(traitlets.Dict()).tag(sync=True)
 
     _turn = threading.RLock()

@@ -8,7 +8,7 @@ import ipywidgets as widgets
 
 from boneviz.cohort import Cohort
 
-__all__ = ["alert", "panels", "prose", "title"]
+__all__ = ["alert", "close_all", "panels", "prose", "title"]
 
 
 def panels(parts: dict[str, list[widgets.Widget]]) -> widgets.Tab:
@@ -17,6 +17,19 @@ def panels(parts: dict[str, list[widgets.Widget]]) -> widgets.Tab:
     tab = widgets.Tab(children, titles=list(parts), selected_index=0)
     tab.add_class("boneviz-panels")
     return tab
+
+
+def close_all(widget: widgets.Widget) -> None:
+    """Close a widget and all within it; ipywidgets closes the outer one alone."""
+    for part in (
+        *getattr(widget, "children", ()),
+        getattr(widget, "layout", None),
+        getattr(widget, "style", None),
+    ):
+        if isinstance(part, widgets.Widget):
+            close_all(part)
+    widget.unobserve_all()
+    widget.close()
 
 
 def title(cohort: Cohort, case_id: str) -> str:

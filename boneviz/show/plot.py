@@ -56,7 +56,7 @@ class PlotView(anywidget.AnyWidget):
     config : plotly's settings of the page's side, on top of a figure that fits its panel
     """
 
-    _esm = FRONT / "plot.js"
+    _esm = (FRONT / "plot.js").read_text(encoding="utf-8")
     _version = traitlets.Unicode(plotly.__version__).tag(sync=True)
     label = traitlets.Unicode().tag(sync=True)
 

@@ -100,7 +100,8 @@ class SliceViewer(anywidget.AnyWidget):
     """
 
     _esm = _one_module()
-    _css = FRONT / "viewer.css"
+    # text, not a path: anywidget keeps whoever uses a file for as long as the kernel runs
+    _css = (FRONT / "viewer.css").read_text(encoding="utf-8")
 
     _key = traitlets.Unicode().tag(sync=True)
     case_info = traitlets.Dict().tag(sync=True)

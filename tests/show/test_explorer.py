@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
+import ipywidgets.widgets.widget as widget_module
 import numpy as np
 import pandas as pd
 import pytest
@@ -191,18 +194,18 @@ def test_beside_an_event_loop_3d_waits_for_the_slices(
     assert (mark.x[0], mark.y[0], mark.z[0]) == explorer.state.cursor_mm != (1.0, 2.0, 3.0)
 
 
-def test_closing_lets_every_part_go(explorer: Explorer) -> None:
-    parts = [
-        explorer.viewer,
-        explorer.table.widget,
-        explorer.atlas.table.widget,
-        explorer.strip.table.widget,
-        explorer.matrix.widget,
-        explorer.strip.plot,
-        explorer.surfaces.widget,
-    ]
+def test_closing_leaves_no_widget_and_no_case_in_memory(tmp_path: Path) -> None:
+    cohort = write_tiny_cohort(tmp_path / "tiny", [limb("P01")])
+    give_predictions(cohort)
+    before = set(widget_module._instances)
+    explorer = explore(cohort)
+    kept = weakref.ref(explorer)
+    assert len(set(widget_module._instances) - before) > 100
     explorer.close()
-    assert [part.comm for part in parts] == [None] * 7
+    assert not set(widget_module._instances) - before
+    del explorer
+    gc.collect()
+    assert kept() is None
 
 
 def test_models_come_with_probabilities_also_on_an_oblique_grid(explorer: Explorer) -> None:

@@ -13,6 +13,7 @@ import { drawOverlay } from "./front/overlay.js";
 import { buildChrome, el, fillLegend } from "./front/chrome.js";
 import { buildModebar } from "./front/modebar.js";
 import { clearReadout, fillReadout, hottestDepth, inWords, valuesAt } from "./front/readout.js";
+import { Artist } from "./front/artist.js";
 import { listenTo } from "./front/input.js";
 
 /** @typedef {import("./front/geometry.js").PlaneName} PlaneName */
@@ -79,6 +80,7 @@ export class SliceView {
       threshold: (name, value) => this.set({ thresholds: { ...this.model.get("thresholds"), [name]: value } }),
       refresh: () => this.refresh(),
     });
+    this.artist = new Artist(this);
     // the colours of the other views are explained where those of the readers stand
     this.chrome.head.append(this.modebar.legend);
     this.image = el("canvas", { class: "bv-image", "data-testid": "slices", "aria-hidden": "true" });
@@ -100,7 +102,7 @@ export class SliceView {
     // JupyterLab must not take the keys and clicks meant for the viewer
     this.root = el(
       "div", { class: "bv-root", "data-testid": "boneviz-viewer", "data-lm-suppress-shortcuts": "true" },
-      this.chrome.head, this.chrome.bar, this.modebar.bar, this.stage, this.notice, this.chrome.readout, this.chrome.spoken,
+      this.chrome.head, this.chrome.bar, this.modebar.bar, this.artist.drawbar.bar, this.stage, this.notice, this.chrome.readout, this.chrome.spoken,
     );
     host.append(this.root);
   }
@@ -180,6 +182,7 @@ export class SliceView {
     clearTimeout(this.timers.tell);
     clearTimeout(this.timers.speak);
     for (const step of this.undo.splice(0)) step();
+    this.artist.leave();
     this.unwatch();
     this.scene?.dispose();
     this.scene = null;
@@ -216,6 +219,7 @@ export class SliceView {
     this.chrome.patient.textContent = load.info.patient;
     this.chrome.patient.title = load.info.notes.join("\n");
     fillLegend(this.chrome.legend, load.info.readers, (name) => this.toggleReader(name));
+    this.artist.open();
     this.refresh();
   }
 
@@ -229,6 +233,7 @@ export class SliceView {
     delete this.root.dataset.drawn;
     this.chrome.legend.replaceChildren();
     this.modebar.clear();
+    this.artist.close();
     this.chrome.spoken.textContent = "";
     clearReadout(this.chrome.cells);
     for (const caption of Object.values(this.captions)) caption.textContent = "";
@@ -412,7 +417,7 @@ export class SliceView {
     };
     const thresholds = /** @type {Record<string, number>} */ (get("thresholds"));
     const shown = {
-      lines: plan.lines, fill: plan.fill, readers: info.readers, thresholds, box: boxAt(info.box, info.readers, thresholds),
+      lines: plan.lines, fill: plan.fill, readers: info.readers, thresholds, revision: this.artist.revision, box: boxAt(info.box, info.readers, thresholds),
       pairColours: info.pair_colours, heatColours: info.heat_colours,
     };
     const voxel = voxelAt(lattice, this.cursor);
@@ -430,7 +435,7 @@ export class SliceView {
       };
       this.views[plane] = view;
       const slice = flat ? 0 : voxel[PLANES[plane].normal];
-      const key = JSON.stringify([this.serial, slice, view, look, plan, thresholds, ratio]);
+      const key = JSON.stringify([this.serial, slice, view, look, plan, thresholds, ratio, shown.revision]);
       if (this.drawn[plane] !== key) {
         scene.draw(plane, view, sliceMm, look, shown, ratio);
         this.drawn[plane] = key;
@@ -440,6 +445,7 @@ export class SliceView {
     drawOverlay(this.pen, ratio, this.views, this.cursor, {
       suvMin: look.suvMin, suvMax: look.suvMax, colourMap: look.colourMap, barIn: boxes.mip ? "mip" : this.alone,
     });
+    this.artist.ring(this.pen);
     this.showValues(look, plan);
     this.modebar.show(plan, info, thresholds, look.colourMap);
     this.root.dataset.drawn = String(this.serial);

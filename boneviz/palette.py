@@ -35,7 +35,8 @@ PAIRS = (
     ("#c77dff", "#f0d6ff"),
     ("#2fbf71", "#c4f5d9"),
 )
-LEARNER = "#d01050"
+# never beside models, so only apart from experts, from bone and soft tissue, and from hot uptake
+LEARNER = "#00e08a"
 
 # Variants would share their model's hue; what experts and models leave is theirs.
 VARIANTS = ("#c77dff", "#2fbf71", "#f0d6ff", "#c4f5d9")

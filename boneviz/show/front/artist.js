@@ -129,7 +129,7 @@ export class Artist {
       const at = this.place(hand.plane, x, y);
       if (at.some((v, axis) => v !== hand.at[axis])) {
         const { spacing } = easel.sheet.lattice;
-        easel.draw(between(hand.at, at, Math.max(this.settings.radius, Math.min(...spacing)) / 2));
+        easel.draw(between(hand.at, at, Math.max(this.settings.radius / 4, Math.min(...spacing) / 2)));
       }
       this.hand = { plane: hand.plane, at };
     } else {
@@ -172,11 +172,12 @@ export class Artist {
     return actions[key];
   }
 
-  /** Draw the edge of brush or eraser at the pointer. @param {CanvasRenderingContext2D} pen */
+  /** Draw the edge of brush or eraser at the pointer; under a brush that draws its contour is seen. @param {CanvasRenderingContext2D} pen */
   ring(pen) {
     const { hand, tool } = this;
     const view = hand && this.view.views[hand.plane];
-    if (!hand || !view || (tool !== "brush" && tool !== "erase")) return;
+    const idle = tool === "brush" && !this.easel?.stroke;
+    if (!hand || !view || !(idle || tool === "erase")) return;
     const [x, y] = toScreen(hand.plane, view, hand.at);
     pen.save();
     pen.beginPath();

@@ -104,6 +104,8 @@ export function buildModebar(act) {
       offer(reference.select, names(references), plan.pair[0]);
       offer(candidate.select, names(candidates), plan.pair[1]);
       [reference.label.textContent, candidate.label.textContent] = ROLES[plan.view];
+      const learns = info.readers.some(({ name, kind }) => name === plan.pair?.[1] && kind === "learner");
+      if (plan.view === "error" && learns) candidate.label.textContent = "Learner";
     }
     const models = names(info.readers.filter((reader) => reader.probability));
     const fixed = plan.view === "error" || plan.view === "probability" ? (plan.pair?.[1] ?? models[0]) : "";

@@ -12,7 +12,7 @@ import { Store } from "../../boneviz/show/front/store.js";
 const lattice = { shape: [6, 5, 4], spacing: [2, 3, 5], origin: [10, -20, 30] };
 const at = (...index) => index.map((v, axis) => lattice.origin[axis] + v * lattice.spacing[axis]);
 const positions = (...voxels) => voxels.map((voxel) => flatIndex(lattice, voxel)).sort((a, b) => a - b);
-const blank = (place = 0) => new Sheet(lattice, new Uint8Array(120), new Uint8Array(24), place);
+const blank = (place = 0) => new Sheet(lattice, new Uint8Array(120), new Uint8Array(24), place, null);
 
 test("a ball and a disc by hand", () => {
   // 3 mm reach one neighbour along x (2 mm) and y (3 mm), none along z, no diagonal
@@ -54,7 +54,7 @@ test("a sheet changes one reader's bit alone, with the projection and the count"
   sheet.replace(positions([5, 4, 3]));
   assert.deepEqual([sheet.voxels, sheet.check, sheet.bits[0]], [1, 119, 0]);
   // a sheet over bits that are set already counts them
-  assert.equal(new Sheet(lattice, sheet.bits, sheet.flat, 1).check, 119);
+  assert.equal(new Sheet(lattice, sheet.bits, sheet.flat, 1, sheet.span).check, 119);
 });
 
 test("spans are joined", () => {
@@ -170,7 +170,7 @@ test("the store hands answers to the easel", () => {
 
 test("the radius steps by what suits it and stays within its limits", () => {
   assert.deepEqual([nextRadius(5, 1), nextRadius(5, -1), nextRadius(15, 1), nextRadius(15, -1)], [6, 4.5, 17.5, 14]);
-  assert.deepEqual([nextRadius(0.5, -1), nextRadius(40, 1)], [0.5, 40]);
+  assert.deepEqual([nextRadius(0.5, -1), nextRadius(25, 1)], [0.5, 25]);
 });
 
 test("what is drawn is said in mL", () => {

@@ -78,7 +78,7 @@ import {readFileSync} from 'node:fs';
 import {Sheet, underBall} from './boneviz/show/front/draw.js';
 const {lattice, strokes} = JSON.parse(readFileSync(0, 'utf8'));
 const [x, y, z] = lattice.shape;
-const sheet = new Sheet(lattice, new Uint8Array(x * y * z), new Uint8Array(x * z), 0);
+const sheet = new Sheet(lattice, new Uint8Array(x * y * z), new Uint8Array(x * z), 0, null);
 const seen = strokes.map(({erase, radius, across, points}) => {
   for (const point of points) sheet.set(underBall(lattice, point, radius, across), !erase);
   return {voxels: sheet.voxels, check: sheet.check};

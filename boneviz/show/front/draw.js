@@ -60,8 +60,8 @@ export function joined(one, other) {
 
 /** One reader's bit in the volume of all, its projection, and what it adds up to. */
 export class Sheet {
-  /** @param {Lattice} lattice @param {Uint8Array} bits @param {Uint8Array} flat their projection along y @param {number} place of the reader */
-  constructor(lattice, bits, flat, place) {
+  /** @param {Lattice} lattice @param {Uint8Array} bits @param {Uint8Array} flat their projection along y @param {number} place of the reader @param {Span | null} span where bits may be set */
+  constructor(lattice, bits, flat, place, span) {
     this.lattice = lattice;
     this.bits = bits;
     this.flat = flat;
@@ -69,7 +69,9 @@ export class Sheet {
     /** Voxels drawn, and the sum of their positions: the kernel's drawing is compared by these. */
     this.voxels = 0;
     this.check = 0;
-    for (let i = 0; i < bits.length; i++) if (bits[i] & this.bit) this.count(i, 1);
+    /** All that was ever drawn lies in it: a large volume is not searched for little. */
+    this.span = span;
+    for (const position of this.drawn()) this.count(position, 1);
   }
 
   /** Millilitres that are drawn. */
@@ -95,9 +97,21 @@ export class Sheet {
 
   /** Draw these voxels and no others. @param {ArrayLike<number>} positions */
   replace(positions) {
-    const old = [];
-    for (let i = 0; i < this.bits.length; i++) if (this.bits[i] & this.bit) old.push(i);
-    return joined(this.set(old, false), this.set(positions, true));
+    return joined(this.set(this.drawn(), false), this.set(positions, true));
+  }
+
+  /** Positions of the voxels that are set. */
+  drawn() {
+    /** @type {number[]} */
+    const found = [];
+    const [low, high] = this.span ?? [[0, 0, 0], [-1, -1, -1]];
+    for (let x = low[0]; x <= high[0]; x++) {
+      for (let y = low[1]; y <= high[1]; y++) {
+        const row = flatIndex(this.lattice, [x, y, 0]);
+        for (let z = low[2]; z <= high[2]; z++) if (this.bits[row + z] & this.bit) found.push(row + z);
+      }
+    }
+    return found;
   }
 
   /** @param {ArrayLike<number>} positions @param {(position: number) => boolean} test @returns {Span | null} */
@@ -115,6 +129,7 @@ export class Sheet {
       });
     }
     if (high[0] < 0) return null;
+    this.span = joined(this.span, [low, high]);
     this.project(low, high);
     return [low, high];
   }

@@ -12,7 +12,7 @@ export const TOOLS = {
   erase: { label: "Eraser", title: "Erase under the pointer; Enter erases at the crosshair", key: "e" },
   fill: { label: "Fill", title: "Fill all that is connected to the clicked voxel and as hot as the limit", key: "g" },
 };
-export const RADIUS = { low: 0.5, high: 40, step: 0.5 };
+export const RADIUS = { low: 0.5, high: 25, step: 0.5 };
 /** @type {Settings} */
 export const FIRST = { tool: "look", radius: 5, solid: false, suv: 2.5, within: 40 };
 

@@ -16,7 +16,7 @@ export class Easel {
     const { bits } = load.info.volumes;
     this.model = model;
     this.load = load;
-    this.sheet = new Sheet(bits.lattice, load.arrays.bits, load.arrays.mip_bits, load.info.readers.findIndex(({ name }) => name === load.info.draws));
+    this.sheet = new Sheet(bits.lattice, load.arrays.bits, load.arrays.mip_bits, load.info.readers.findIndex(({ name }) => name === load.info.draws), load.info.box);
     /** Steps are numbered in each page by itself. */
     this.page = Math.random().toString(36).slice(2);
     this.sent = 0;
@@ -38,7 +38,7 @@ export class Easel {
 
   /** @param {Span | null} span what has changed */
   tell(span) {
-    if (span) this.load.info = { ...this.load.info, box: joined(this.load.info.box, span) };
+    if (span) this.load.info = { ...this.load.info, box: this.sheet.span };
     for (const listener of [...this.listeners]) listener(span);
   }
 

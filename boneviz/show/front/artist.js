@@ -49,6 +49,8 @@ export class Artist {
     this.drawbar.bar.hidden = false;
     view.modebar.bar.hidden = true;
     view.root.dataset.draws = "true";
+    // the program of contours is made before the first stroke needs it
+    if (view.scene && "readingsOf" in view.scene) view.scene.readingsOf({ readers: 1, fill: "none", soft: false, exact: view.model.get("exact") });
     this.show();
   }
 

@@ -132,7 +132,8 @@ def differences(reveal: Reveal) -> list[tuple[str, Region]]:
             if region.kind == "extra lesion":
                 what = "missed lesion" if by_expert else "extra lesion"
             else:
-                what = f"{region.kind_in_words}, {'not drawn' if by_expert else 'drawn too wide'}"
+                who = comparison.label if by_expert else "you"
+                what = f"{region.kind_in_words}, drawn by {who} alone"
             suv = "" if math.isnan(region.suv_max) else f", SUVmax {region.suv_max:.1f}"
             words = f"{comparison.label}: {what}, {region.volume_ml:.2f} mL{suv}"
             found.append((words, region))

@@ -409,7 +409,7 @@ export class SliceView {
     if (!info || !lattice || !plan || !scene || !width || this.serial !== info.serial) return;
     const ratio = Math.min(window.devicePixelRatio || 1, 3);
     const { height, boxes } = arrange(width, lattice, this.alone);
-    this.resize(width, height, ratio);
+    this.resize(width, height, ratio, JSON.stringify(boxes));
     const get = (/** @type {string} */ name) => this.model.get(name);
     const look = {
       level: get("level"), width: get("width"), suvMin: get("suv_min"), suvMax: get("suv_max"), opacity: get("opacity"),
@@ -417,7 +417,7 @@ export class SliceView {
     };
     const thresholds = /** @type {Record<string, number>} */ (get("thresholds"));
     const shown = {
-      lines: plan.lines, fill: plan.fill, readers: info.readers, thresholds, revision: this.artist.revision, box: boxAt(info.box, info.readers, thresholds),
+      lines: plan.lines, fill: plan.fill, readers: info.readers, thresholds, box: boxAt(info.box, info.readers, thresholds),
       pairColours: info.pair_colours, heatColours: info.heat_colours,
     };
     const voxel = voxelAt(lattice, this.cursor);
@@ -435,9 +435,10 @@ export class SliceView {
       };
       this.views[plane] = view;
       const slice = flat ? 0 : voxel[PLANES[plane].normal];
-      const key = JSON.stringify([this.serial, slice, view, look, plan, thresholds, ratio, shown.revision]);
+      const revision = this.artist.revisions[plane];
+      const key = JSON.stringify([this.serial, slice, view, look, plan, thresholds, ratio, revision]);
       if (this.drawn[plane] !== key) {
-        scene.draw(plane, view, sliceMm, look, shown, ratio);
+        scene.draw(plane, view, sliceMm, look, { ...shown, revision }, ratio);
         this.drawn[plane] = key;
       }
       this.caption(plane, box, sliceMm, slice, lattice.shape);
@@ -451,10 +452,10 @@ export class SliceView {
     this.root.dataset.drawn = String(this.serial);
   }
 
-  /** @param {number} width @param {number} height @param {number} ratio */
-  resize(width, height, ratio) {
+  /** @param {number} width @param {number} height @param {number} ratio @param {string} boxes where the panels are: what lies between them is cleared */
+  resize(width, height, ratio, boxes) {
     const [w, h] = [Math.round(width * ratio), Math.round(height * ratio)];
-    const size = `${w} ${h} ${this.alone}`;
+    const size = `${w} ${h} ${boxes}`;
     if (this.size === size) return;
     this.size = size;
     this.stage.style.height = `${height}px`;

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 
 import { Sheet, between, joined, rint, underBall } from "../../boneviz/show/front/draw.js";
+import { Artist } from "../../boneviz/show/front/artist.js";
 import { drawnWords, nextRadius } from "../../boneviz/show/front/drawbar.js";
 import { Easel } from "../../boneviz/show/front/easel.js";
 import { flatIndex } from "../../boneviz/show/front/geometry.js";
@@ -166,6 +167,38 @@ test("the store hands answers to the easel", () => {
   store.load = { easel: { receive: (message) => heard.push(message.number) } };
   handlers["msg:custom"]({ kind: "drawn", number: 3 }, []);
   assert.deepEqual(heard, [3]);
+});
+
+test("those planes are drawn anew whose slice goes through what has changed", () => {
+  const artist = Object.create(Artist.prototype);
+  artist.revisions = { axial: 0, sagittal: 0, coronal: 0, mip: 0 };
+  artist.view = { lattice, cursor: at(2, 2, 2), scene: { readingsOf() {} } };
+  artist.renew([[1, 0, 2], [3, 1, 2]]); // x 1 to 3 and z 2 hold the crosshair, y 0 to 1 does not
+  assert.deepEqual(artist.revisions, { axial: 1, sagittal: 1, coronal: 0, mip: 1 });
+  artist.renew(null);
+  assert.deepEqual(artist.revisions, { axial: 1, sagittal: 1, coronal: 0, mip: 1 });
+  artist.view.scene = {}; // pictures from Python
+  artist.renew(null);
+  assert.deepEqual(artist.revisions, { axial: 2, sagittal: 2, coronal: 1, mip: 2 });
+});
+
+test("keys take up tools and draw at the crosshair; without a drawing they are the viewer's", () => {
+  const artist = Object.create(Artist.prototype);
+  const { made, sent } = easel();
+  artist.view = { lattice, cursor: at(2.2, 2, 2), pointed: "mip", refresh() {} };
+  artist.settings = { tool: "look", radius: 3, solid: false, suv: 2.5, within: 40 };
+  artist.drawbar = { show() {} };
+  assert.equal(artist.actionOf("b", true), undefined);
+  artist.easel = made;
+  assert.equal(artist.actionOf("enter", true), undefined); // the crosshair has nothing to draw
+  for (const key of ["b", "[", "enter"]) artist.actionOf(key, true)();
+  assert.deepEqual(sent.map(({ what, points_mm, radius_mm, across }) => [what, points_mm, radius_mm, across]), [["brush", [at(2, 2, 2)], 2.5, 2]]);
+  assert.equal(artist.actionOf("enter", false), undefined); // a button has the focus
+  for (const key of ["e", "d", "enter"]) artist.actionOf(key, true)();
+  assert.deepEqual([sent[1].what, sent[1].across], ["erase", null]);
+  for (const key of ["g", "enter"]) artist.actionOf(key, true)();
+  assert.deepEqual([sent[2].what, sent[2].seed_mm, sent[2].suv], ["fill", at(2.2, 2, 2), 2.5]);
+  assert.equal(artist.actionOf("c", true), undefined);
 });
 
 test("the radius steps by what suits it and stays within its limits", () => {

@@ -91,11 +91,11 @@ def test_differences_are_named_missed_and_extra_first_and_experts_stay_masked() 
     # of A's parts 4 and 6-7 touch nothing drawn, the larger first; 0 and 2 are its rim
     assert texts[0].startswith("Reader 2: missed lesion, 0.06 mL, SUVmax 0.0")
     assert texts[1].startswith("Reader 2: missed lesion, 0.03 mL")
-    assert all("not drawn" in text for text in texts[2:])
+    assert all("boundary, drawn by Reader 2 alone" in text for text in texts[2:])
     assert len(texts) == 4
     # the place to look at lies in it: x = 6 or 7 of 2 mm
     assert seen[0][1].inside_mm[0] in (12.0, 14.0)
-    assert any("drawn too wide" in text for text, _ in differences(revealed(0, 1)))
+    assert any("drawn by you alone" in text for text, _ in differences(revealed(0, 1)))
     assert (A, B) == ((0, 1, 2, 4, 6, 7), (1,))
 
 

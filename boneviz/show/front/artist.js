@@ -1,6 +1,6 @@
 /** Drawing on the slices: what pointer and keys do while a case may be drawn on. */
 
-import { PLANES, centreOf, toMm, toScreen, voxelAt } from "./geometry.js";
+import { PLANES, PLANE_NAMES, centreOf, toMm, toScreen, voxelAt } from "./geometry.js";
 import { between } from "./draw.js";
 import { Easel } from "./easel.js";
 import { FIRST, TOOLS, buildDrawbar, nextRadius } from "./drawbar.js";
@@ -15,8 +15,8 @@ export class Artist {
     this.view = view;
     this.settings = { ...FIRST };
     this.easel = /** @type {Easel | null} */ (null);
-    /** Counts what may have changed on the slices. */
-    this.revision = 0;
+    /** Counts, for each plane, how often the slice that it shows has changed. @type {Record<PlaneName, number>} */
+    this.revisions = { axial: 0, sagittal: 0, coronal: 0, mip: 0 };
     this.hand = /** @type {{plane: PlaneName, at: Vec3} | null} */ (null);
     this.leave = () => {};
     this.drawbar = buildDrawbar({
@@ -39,8 +39,7 @@ export class Artist {
     if (!load.info.draws) return;
     const easel = (load.easel ??= new Easel(view.model, load));
     this.leave = easel.subscribe((span) => {
-      // also where nothing has changed here: pictures from Python are of the drawing there
-      this.revision += 1;
+      this.renew(span);
       if (span) this.put(span);
       this.show();
       view.refresh();
@@ -62,6 +61,19 @@ export class Artist {
     this.drawbar.bar.hidden = true;
     this.view.modebar.bar.hidden = false;
     delete this.view.root.dataset.draws;
+  }
+
+  /** Have those planes drawn anew whose slice goes through what has changed. @param {import("./draw.js").Span | null} span */
+  renew(span) {
+    const { cursor, lattice, scene } = this.view;
+    // pictures from Python are of the drawing there, also where nothing has changed here
+    const all = !scene || !("readingsOf" in scene);
+    const slice = lattice ? voxelAt(lattice, cursor) : [0, 0, 0];
+    for (const plane of PLANE_NAMES) {
+      const { normal } = PLANES[plane];
+      const through = span && (plane === "mip" || (span[0][normal] <= slice[normal] && slice[normal] <= span[1][normal]));
+      if (all || through) this.revisions[plane] += 1;
+    }
   }
 
   /** Bring what has changed onto the GPU. @param {import("./draw.js").Span} span */

@@ -1,4 +1,5 @@
 # make demo    everything on a fresh machine, ends in JupyterLab (OPEN=0: ends after the report)
+# make app     the explorer as a page, for people who do not write code (PORT=9000: there)
 # make test    format, lint, types, import contracts, all tests
 # make samples data_samples/ made anew from seeds (about ten minutes on two cores)
 # make screenshots  the pictures of the README, from a real browser
@@ -10,7 +11,7 @@ OPEN ?= 1
 PORT ?= 8888
 export JUPYTER_PLATFORM_DIRS := 1
 
-.PHONY: demo test lint samples screenshots clean
+.PHONY: demo app test lint samples screenshots clean
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || \
@@ -23,12 +24,19 @@ $(VENV)/.runtime: $(VENV)/.made pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	touch $@
 
+$(VENV)/.app: $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[app]"
+	touch $@
+
 $(VENV)/.tests: $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
 	touch $@
 
 demo: $(VENV)/.runtime
 	$(BIN)/boneviz demo --out demo --port $(PORT) $(if $(filter 0,$(OPEN)),--no-open)
+
+app: $(VENV)/.app
+	$(BIN)/boneviz app data_samples/cohort --folder demo/app $(if $(filter file,$(origin PORT)),,--port $(PORT))
 
 lint: $(VENV)/.tests
 	$(BIN)/ruff format --check .

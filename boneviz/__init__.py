@@ -39,7 +39,10 @@ __all__ = [
 
 
 def explore(
-    cohort: Cohort | str | Path | None = None, *, predictions: str | Path | None = None
+    cohort: Cohort | str | Path | None = None,
+    *,
+    predictions: str | Path | None = None,
+    state: str | None = None,
 ) -> Explorer:
     """Open the explorer on a cohort, in a Jupyter notebook.
 
@@ -48,6 +51,7 @@ def explore(
     cohort : a cohort, a cohort's folder, or a folder with one patient's CT, PET and masks; by
         default the folder that `boneviz explore` was given, else the sample cohort
     predictions : folder of the models' predictions, by default ``predictions/`` of the cohort
+    state : a view to open, as ``explorer.link()`` gives it
 
     Returns
     -------
@@ -58,15 +62,16 @@ def explore(
     ------
     CohortError
         The folder holds no cohort and no patient.
+    InputError
+        `state` is no link of the explorer, or not one to this cohort.
     """
     from boneviz.show.explorer import Explorer
 
     if cohort is None:
         cohort = Cohort.open(os.environ.get("BONEVIZ_COHORT") or samples_folder())
         predictions = predictions or os.environ.get("BONEVIZ_PREDICTIONS")
-    return Explorer(
-        cohort if isinstance(cohort, Cohort) else Cohort.open(cohort), predictions=predictions
-    )
+    opened = cohort if isinstance(cohort, Cohort) else Cohort.open(cohort)
+    return Explorer(opened, predictions=predictions, state=state)
 
 
 def teach(

@@ -13,6 +13,7 @@ from boneviz.errors import InputError
 
 __all__ = [
     "COLOUR_MAPS",
+    "DIAL",
     "HOT_IRON",
     "PAIR_COLOURS",
     "ReaderStyle",
@@ -37,6 +38,8 @@ PAIRS = (
 )
 # never beside models, so only apart from experts, from bone and soft tissue, and from hot uptake
 LEARNER = "#00e08a"
+#: the outline between two models, dashed as they are; never beside a learner's
+DIAL = "#de2098"
 
 # Variants would share their model's hue; what experts and models leave is theirs.
 VARIANTS = ("#c77dff", "#2fbf71", "#f0d6ff", "#c4f5d9")

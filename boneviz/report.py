@@ -6,7 +6,6 @@ escaped.
 
 from __future__ import annotations
 
-import base64
 import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -20,18 +19,19 @@ from boneviz.cohort import Cohort
 from boneviz.files import write_whole
 from boneviz.harmonise import harmonise
 from boneviz.palette import ReaderStyle, styles_of
-from boneviz.picture import LETTERS, Display, Plane, disputed_mm, fused_slice, png_of
+from boneviz.picture import Display, Plane, disputed_mm, fused_slice, png_of
 from boneviz.readings import Readings, read_readings
-from boneviz.regions import regions, regions_table
-from boneviz.reportpage import Section, page_of, small, table_of, text_of
+from boneviz.regions import Region, regions, regions_table
+from boneviz.reportpage import Section, figure_of, page_of, small, table_of, text_of
 from boneviz.reportsetup import caveats, cohort_section, folds_section, settings_sections
+from boneviz.reportstarred import require_of_cohort, starred_here, starred_section
 from boneviz.reportstudy import METRICS, study_sections
 from boneviz.samples import DEMONSTRATION
 from boneviz.scorerow import Scores
 from boneviz.scoretable import CohortScores, row_of
 from boneviz.version import __version__
 
-__all__ = ["write_report"]
+__all__ = ["report_page", "write_report"]
 
 LEAST_ML, MOST_REGIONS = 0.1, 6  # of regions that are listed
 PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
@@ -65,9 +65,25 @@ def write_report(
     *,
     predictions: str | Path | None = None,
     scores: Iterable[Scores] | None = None,
+    starred: Sequence[Region] = (),
     progress: bool = True,
 ) -> None:
-    """Write the report of a cohort, whole or not at all.
+    """Write the report of a cohort as an ``.html`` file, whole or not at all; see `report_page`."""
+    page = report_page(
+        cohort, predictions=predictions, scores=scores, starred=starred, progress=progress
+    )
+    write_whole(Path(path), page.encode())
+
+
+def report_page(
+    cohort: Cohort,
+    *,
+    predictions: str | Path | None = None,
+    scores: Iterable[Scores] | None = None,
+    starred: Sequence[Region] = (),
+    progress: bool = True,
+) -> str:
+    """Return the report of a cohort, one self-contained HTML page.
 
     Up to some hundred patients it stays below 5 MB: pictures are kept in fewer colours, smaller or
     in one plane only where there are many, and left out where even that is too much, which is said.
@@ -75,21 +91,26 @@ def write_report(
     Parameters
     ----------
     cohort : every case is read once
-    path : the ``.html`` file
     predictions : folder of the models' predictions, by default ``predictions/`` of the cohort
     scores : of this cohort; scored here by default
+    starred : regions of this cohort that get a section of their own
     progress : show a bar
 
     Raises
     ------
     LeakageError
         A model is scored on a patient it had learned from.
+    InputError
+        A starred region is of no patient of this cohort.
     """
+    require_of_cohort(starred, cohort)
     given = None if scores is None else tuple(scores)
     made: list[Scores] = []
     volumes_ml: dict[Reader, list[float]] = {}
     size_ml: dict[str, list[float]] = {}
     shown: list[str] = []
+    starred_parts: list[str] = []
+    n_starred = 0
     unpictured: list[str] = []
     styles: tuple[ReaderStyle, ...] = ()
     from_phantoms = False
@@ -111,6 +132,10 @@ def write_report(
             styles,
             share=PICTURES_BYTES // len(cohort.cases),
         )
+        of_case = [region for region in starred if region.case_id == ref.case_id]
+        all_styles = styles_of(experts_first((*known, *readings.readers)))
+        starred_parts.append(starred_here(of_case, readings, all_styles, before=n_starred))
+        n_starred += len(of_case)
         if not pictures:
             unpictured.append(ref.case_id)
         shown.append(
@@ -130,12 +155,13 @@ def write_report(
         ),
         Section("folds", "Folds", folds_section(cohort, size)),
         *(study_sections(rows) if made else ()),
+        *([starred_section(starred_parts)] if starred else ()),
         Section("patients", "Patients", _legend(styles, unpictured) + "".join(shown)),
         *settings_sections(cohort, rows, today=date.today().isoformat()),
         Section("caveats", "What this can and cannot show", _list(caveats(cohort, rows))),
     ]
     caution = _cautions(cohort, from_phantoms=from_phantoms)
-    page = page_of(
+    return page_of(
         cohort.name,
         f"<p class=about>{_about(cohort)}</p><p class=caution>{html.escape(caution)}</p>",
         sections,
@@ -144,7 +170,6 @@ def write_report(
             "For research and teaching, not for diagnosis."
         ),
     )
-    write_whole(Path(path), page.encode())
 
 
 def _of_case(scores: Sequence[Scores], case_id: str) -> tuple[Scores, ...]:
@@ -239,21 +264,12 @@ def _pictures(case: Case, styles: Sequence[ReaderStyle], *, share: int) -> str:
 
 
 def _figure(plane: Plane, centre_mm: Sequence[float], png: bytes) -> str:
-    data = base64.b64encode(png).decode()
-    left, right, top, bottom = LETTERS[plane]
-    letters = "".join(
-        f"<b class={side}>{letter}</b>"
-        for side, letter in zip("lrtb", (left, right, top, bottom), strict=True)
-    )
     axis = PLANES_AXIS[plane]
     caption = (
         f"{plane}, {'xyz'[axis]} = {centre_mm[axis]:.0f} mm, {WINDOW_MM / 10:.0f} cm across, "
         "centred on the largest dispute"
     )
-    return (
-        f'<figure><div>{letters}<img alt="{caption}, fused with contours" '
-        f'src="data:image/png;base64,{data}"></div><figcaption>{caption}</figcaption></figure>'
-    )
+    return figure_of(plane, caption, png)
 
 
 def _legend(styles: Sequence[ReaderStyle], unpictured: Sequence[str]) -> str:

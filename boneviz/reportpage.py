@@ -5,6 +5,7 @@ Every string that came from a file is escaped here; callers that make HTML thems
 
 from __future__ import annotations
 
+import base64
 import html
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -12,7 +13,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-__all__ = ["Section", "p_text", "page_of", "small", "table_of", "text_of"]
+from boneviz.picture import LETTERS, Plane
+
+__all__ = ["Section", "figure_of", "p_text", "page_of", "small", "table_of", "text_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,25 @@ def page_of(title: str, head: str, sections: Sequence[Section], *, footer: str) 
 def small(text: str) -> str:
     """Return a text as a small paragraph."""
     return f"<p class=small>{html.escape(text)}</p>"
+
+
+def figure_of(plane: Plane, caption: str, png: bytes) -> str:
+    """Return a slice as HTML, with the letters of its sides and a caption.
+
+    Parameters
+    ----------
+    caption : a text
+    png : the picture's file
+    """
+    data = base64.b64encode(png).decode()
+    letters = "".join(
+        f"<b class={side}>{letter}</b>" for side, letter in zip("lrtb", LETTERS[plane], strict=True)
+    )
+    text = html.escape(caption)
+    return (
+        f'<figure><div>{letters}<img alt="{text}, fused with contours" '
+        f'src="data:image/png;base64,{data}"></div><figcaption>{text}</figcaption></figure>'
+    )
 
 
 def text_of(value: object, *, digits: int = 2) -> str:

@@ -23,6 +23,7 @@ def test_there_are_notebooks() -> None:
         "03_train_two_experts.ipynb",
         "04_why_patient_level_3d.ipynb",
         "05_teaching.ipynb",
+        "06_your_own_data.ipynb",
     ]
 
 

@@ -11,6 +11,7 @@ from small import EXPERT_A, EXPERT_B, MODEL_A, MODEL_B
 
 from boneviz.case import Reader
 from boneviz.palette import (
+    DIAL,
     HOT_IRON,
     PAIR_COLOURS,
     heat_colours,
@@ -107,6 +108,12 @@ def test_a_learner_is_solid_and_apart_from_experts_and_from_the_image(eyes: str 
     assert len(experts) == 2
     for other in (*experts, "#b0b0b0", "#4c4c4c", "#ff0000", "#b02020", "#ffffff"):
         assert distance(seen(learner.colour, eyes), seen(other, eyes)) >= 15, other
+
+
+@pytest.mark.parametrize("eyes", EYES)
+def test_the_dials_outline_is_apart_from_the_readers(eyes: str | None) -> None:
+    for style in styles_of(DEMO):
+        assert distance(seen(DIAL, eyes), seen(style.colour, eyes)) >= 15
 
 
 def test_experts_are_solid_and_models_dashed_whatever_their_order() -> None:

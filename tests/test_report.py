@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,10 +16,14 @@ from PIL import Image
 from small import EXPERT_A, EXPERT_B, limb, write_tiny_cohort
 from test_readings import give_predictions, give_variants
 
+from boneviz.cli import main
 from boneviz.cohort import Cohort
-from boneviz.errors import LeakageError
+from boneviz.errors import InputError, LeakageError
 from boneviz.folds import Folds
-from boneviz.report import write_report
+from boneviz.readings import read_readings
+from boneviz.regions import regions, regions_table
+from boneviz.report import report_page, write_report
+from boneviz.scoretable import write_table
 from boneviz.volume import Volume
 
 
@@ -251,3 +256,48 @@ def test_caveats_say_what_n_cannot_show(cohort: Cohort, tmp_path: Path) -> None:
     assert "The patients are phantoms with planted expert styles." in text
     assert "Neither expert is truth." in text
     assert "the smallest p that a sign-flip test can give is 0.5: no p below 0.05" in text
+
+
+def test_starred_regions_have_a_section_with_pictures_of_their_pair(cohort: Cohort) -> None:
+    stars = tuple(
+        regions(read_readings(cohort, cohort[case_id]).case, "Expert A", "Expert B")[0]
+        for case_id in ("P02", "P01")
+    )
+    page = report_page(cohort, starred=stars, progress=False)
+    section = re.search(r'<section id="starred">.*?</section>', page, re.S)
+    assert section is not None
+    assert section[0].count("data:image/png;base64,") == 2 * 3
+    assert f"P01, region 1: {stars[1].kind_in_words}" in section[0]
+    assert f"<td>{stars[1].n_voxels}</td>" in section[0]
+    assert '<a href="#starred">Starred regions</a>' in page
+    assert "no such region any more" not in section[0]
+    # one that was starred on other readings is shown, and is said to be gone
+    gone = replace(stars[0], n_voxels=stars[0].n_voxels + 1)
+    assert "no such region any more" in report_page(cohort, starred=(gone,), progress=False)
+    # without stars all is as before
+    assert 'id="starred"' not in report_page(cohort, progress=False)
+    with pytest.raises(InputError, match=r"starred regions of P99: not in the cohort Tiny"):
+        report_page(cohort, starred=(replace(gone, patient_id="P99"),), progress=False)
+
+
+def test_the_command_takes_a_table_of_stars(cohort: Cohort, tmp_path: Path) -> None:
+    case = read_readings(cohort, cohort["P01"]).case
+    write_table(regions_table(regions(case, "Expert A", "Expert B")[:1]), tmp_path / "stars.csv")
+    out = tmp_path / "report.html"
+    arguments = ["report", str(cohort.root), "--out", str(out), "--quiet"]
+    assert main([*arguments, "--starred", str(tmp_path / "stars.csv")]) == 0
+    assert "P01, region 1" in out.read_text(encoding="utf-8")
+    assert main([*arguments, "--starred", str(tmp_path / "none.csv")]) == 1
+
+
+def test_names_in_starred_regions_are_text(tmp_path: Path) -> None:
+    bad = "<img src=x onerror=alert(1)>"
+    made = write_tiny_cohort(tmp_path / "tiny", [limb(bad)])
+    a, b = replace(EXPERT_A, name=bad + "A"), replace(EXPERT_B, name=bad + "B")
+    cases = [replace(r, masks={a: r.masks[EXPERT_A], b: r.masks[EXPERT_B]}) for r in made]
+    hostile = replace(made, readers=(a, b), cases=tuple(cases))
+    star = regions(read_readings(hostile, hostile[bad]).case, bad + "A", bad + "B")[0]
+    page = report_page(hostile, starred=(star,), progress=False)
+    sources = [a["src"] for tag, a in Tags(page).found if tag == "img"]
+    assert len(sources) == 6
+    assert all(str(source).startswith("data:image/png") for source in sources)

@@ -1,9 +1,10 @@
-"""Commands that end in JupyterLab: the explorer, and the whole way through the samples."""
+"""Commands that end in a browser: the explorer, and the whole way through the samples."""
 
 from __future__ import annotations
 
 import argparse
 import shutil
+from functools import partial
 from pathlib import Path
 
 from boneviz.cohort import Cohort
@@ -21,6 +22,16 @@ def add(commands: Commands) -> None:
     made.add_argument(
         "--folder", type=Path, default=Path("boneviz-notebooks"), help="for the notebook"
     )
+
+    made = commands.add(
+        "app",
+        _app,
+        "Open the explorer as a page of its own, for people who do not write code.",
+        commands.read,
+    )
+    made.add_argument("--port", type=int, default=8866)
+    made.add_argument("--no-browser", action="store_true", help="serve, but open no browser")
+    made.add_argument("--folder", type=Path, default=Path("boneviz-app"), help="for the page")
 
     made = commands.add(
         "demo", _demo, "Go through the sample cohort from models to explorer.", commands.common
@@ -42,6 +53,20 @@ def _explore(options: argparse.Namespace) -> int:
         folder=options.folder,
         port=options.port,
         browser=not options.no_browser,
+    )
+
+
+def _app(options: argparse.Namespace) -> int:
+    from boneviz.launch import open_app
+
+    cohort = Cohort.open(options.cohort)
+    return open_app(
+        cohort=cohort.root,
+        predictions=options.predictions,
+        folder=options.folder,
+        port=options.port,
+        browser=not options.no_browser,
+        say=partial(print, flush=True),
     )
 
 

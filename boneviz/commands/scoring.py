@@ -105,6 +105,9 @@ def add(commands: Commands) -> None:
     made = commands.add("report", _report, "Write one self-contained HTML page.", commands.read)
     made.add_argument("--out", type=Path, required=True, help="the .html file")
     made.add_argument("--scores", type=Path, help="a table of `boneviz score`, instead of scoring")
+    made.add_argument(
+        "--starred", type=Path, help="regions starred in the explorer, for a section of their own"
+    )
 
 
 def _score(options: argparse.Namespace) -> int:
@@ -285,9 +288,11 @@ def _say_demonstration(cohort: Cohort, scores: CohortScores) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
+    from boneviz.regionrows import read_regions
     from boneviz.report import write_report
     from boneviz.scoretable import read_scores
 
+    starred = () if options.starred is None else read_regions(options.starred)
     cohort, scores = Cohort.open(options.cohort), None
     if options.scores is not None:
         scores = read_scores(options.scores)
@@ -297,6 +302,7 @@ def _report(options: argparse.Namespace) -> None:
         options.out,
         predictions=options.predictions,
         scores=scores,
+        starred=starred,
         progress=not options.quiet,
     )
     print(f"report in {options.out}")

@@ -9,19 +9,24 @@ from typing import Any
 
 import ipywidgets as widgets
 import pandas as pd
+from IPython.display import display
 
 from boneviz.case import Reader, experts_first
 from boneviz.cohort import Cohort
 from boneviz.compare import CrossEvaluation, cross_evaluate
-from boneviz.errors import BonevizError
+from boneviz.errors import BonevizError, InputError
 from boneviz.palette import styles_of
 from boneviz.readings import read_readings
 from boneviz.regions import Region, regions_table
+from boneviz.report import report_page
 from boneviz.samples import DEMONSTRATION
 from boneviz.scorecohort import score_cohort
 from boneviz.scoretable import write_table
 from boneviz.show.atlas import AtlasPanel, FoundRegions
+from boneviz.show.dial import OperatingPanel
+from boneviz.show.keep import KeepBar, files_of
 from boneviz.show.later import Later
+from boneviz.show.link import Look, link_of, read_link
 from boneviz.show.page import alert, panels, prose, title
 from boneviz.show.pair import PairChooser
 from boneviz.show.shown import Shown, notes, read_shown
@@ -29,6 +34,7 @@ from boneviz.show.state import (
     PANELS,
     ViewState,
     choose_candidate,
+    choose_curve,
     choose_metric,
     choose_pair,
     choose_reference,
@@ -37,6 +43,7 @@ from boneviz.show.state import (
     filter_regions,
     find_worst,
     first_state,
+    listed_regions,
     move_cursor,
     open_worst,
     order_regions,
@@ -46,11 +53,13 @@ from boneviz.show.state import (
     show_readers,
     step_region,
     toggle_star,
+    turn_dial,
 )
+from boneviz.show.still import LastPicture, bundle_of, still_html
 from boneviz.show.strip import StripPanel
 from boneviz.show.surfaces import SurfaceView
 from boneviz.show.tables import METRICS, MatrixView, PatientTable, patient_table
-from boneviz.show.values import worst_session
+from boneviz.show.values import strip_table, worst_session
 from boneviz.show.viewer import SliceViewer
 
 __all__ = ["Explorer"]
@@ -65,20 +74,25 @@ class Explorer(widgets.VBox):
     ----------
     cohort : patients with at least one reader each
     predictions : folder of the models' predictions, by default ``predictions/`` of the cohort
+    state : the view to open, as `link` gives it
 
     Attributes
     ----------
     state : what is shown; changes by choosing in the page, or by `go`
-    viewer, table, atlas, strip, matrix, surfaces : the parts
+    viewer, table, atlas, strip, operating, matrix, surfaces : the parts
     scores : of every pair of readers of every case
 
     Raises
     ------
     CohortError, ImageFileError, GridError
         A file of a case is missing, damaged, or on another grid.
+    InputError
+        `state` is no link, or not one to this cohort.
     """
 
-    def __init__(self, cohort: Cohort, *, predictions: str | Path | None = None) -> None:
+    def __init__(
+        self, cohort: Cohort, *, predictions: str | Path | None = None, state: str | None = None
+    ) -> None:
         self._cohort = cohort
         self._predictions = predictions
         self.scores = score_cohort(cohort, predictions=predictions).scores
@@ -91,6 +105,8 @@ class Explorer(widgets.VBox):
             (reader.name for reader in readers),
             off=[reader.name for reader in readers if reader.variant],
         )
+        if state is not None:
+            self.state = select_case(self.state, read_link(state, on=self.state)[0].case_id)
         self._later = Later()
         self._surfaces_at = self.state.thresholds
         self._left_out: tuple[Reader, ...] = ()
@@ -112,6 +128,7 @@ class Explorer(widgets.VBox):
             on_key=self._region_key,
         )
         self.strip = StripPanel(on_open=self._patient_of_pair_chosen)
+        self.operating = OperatingPanel(self.viewer, on_curve=self._curve_chosen)
         self._found = FoundRegions()
         self._evaluation: CrossEvaluation | None = None
         self._readings = shown.readings
@@ -120,6 +137,7 @@ class Explorer(widgets.VBox):
                 "Patients": [self.table.widget],
                 "Regions": [self.pair.row(), self.atlas.widget],
                 "One pair": [self.pair.row(), self.strip.widget],
+                "Operating point": [self.operating.widget],
             }
         )
         self._metric = widgets.Dropdown(options=METRICS, description="Show", value="dice")
@@ -131,6 +149,10 @@ class Explorer(widgets.VBox):
         self._caution = widgets.HTML()
         self._notes = widgets.HTML()
         self._problem = widgets.HTML()
+        self.keep = KeepBar(
+            files_of(self.as_table, self._report), link=self.link, on_open=self.open_link
+        )
+        self._last = LastPicture(self._still)
         super().__init__(
             [
                 self._title,
@@ -150,6 +172,7 @@ class Explorer(widgets.VBox):
                 self._caution,
                 self._notes,
                 self.viewer,
+                self.keep,
                 self.surfaces.widget,
             ]
         )
@@ -160,11 +183,15 @@ class Explorer(widgets.VBox):
         self.viewer.observe(self._view_chosen, names="view")
         self.viewer.observe(self._pair_chosen, names="pair")
         self.viewer.observe(self._thresholds_set, names="thresholds")
+        self.viewer.observe(self._dial_turned, names="dial")
         self.viewer.on_region_key(self._region_key)
         self._panels.observe(self._panel_chosen, names="selected_index")
         self._render_scores()
         self.state = move_cursor(self.state, shown.cursor_mm)
         self._render_case(shown)
+        if state is not None:
+            self.open_link(state)
+        self.viewer.observe(self._last.renew)
 
     def go(self, state: ViewState) -> None:
         """Show another state; only what differs is drawn anew.
@@ -190,12 +217,10 @@ class Explorer(widgets.VBox):
             self._panels.selected_index = PANELS.index(state.panel)
         if state.visible != before.visible:
             self._render_readers()
-        if (state.view, state.pair, state.thresholds) != (
-            before.view,
-            before.pair,
-            before.thresholds,
-        ):
+        if _drawn(state) != _drawn(before):
             self._render_view()
+        if _operating(state) != _operating(before):
+            self._render_operating()
         if state.thresholds != before.thresholds:
             self._render_notes()
             self._later.do("thresholds", self._render_thresholds)
@@ -205,6 +230,39 @@ class Explorer(widgets.VBox):
     def select(self, case_id: str) -> None:
         """Show a case."""
         self.go(select_case(self.state, case_id))
+
+    def as_table(self, name: str) -> pd.DataFrame:
+        """Return ``patients``, ``regions``, ``pair`` or ``starred`` as they are shown now."""
+        state = self.state
+        if name == "patients":
+            return patient_table(self.scores, state.case_ids, metric=state.metric)
+        if name == "regions":
+            return regions_table(listed_regions(state, self._regions()))
+        if name == "pair" and self._evaluation is not None and state.pair is not None:
+            return strip_table(self._evaluation, *state.pair).reset_index(names="Patient")
+        return self.starred if name == "starred" else pd.DataFrame()
+
+    def link(self) -> str:
+        """Return the present view as a text that `open_link` and ``explore(state=...)`` open again.
+
+        It names the patient and the readers as the cohort does, and holds no image.
+        """
+        return link_of(self.state, Look.of(self.viewer))
+
+    def open_link(self, text: str) -> None:
+        """Go to the view that a link describes.
+
+        Raises
+        ------
+        InputError
+            It is no link, one of another version, or one to what is not in this cohort.
+        """
+        state, look = read_link(text, on=self.state)
+        self.select(state.case_id)
+        if self.state.case_id != state.case_id:
+            raise InputError(f"{state.case_id} cannot be read; the page says why")
+        look.onto(self.viewer)
+        self.go(replace(state, cursor_mm=state.cursor_mm or self.state.cursor_mm))
 
     @property
     def starred(self) -> pd.DataFrame:
@@ -223,12 +281,42 @@ class Explorer(widgets.VBox):
 
     def close(self) -> None:
         """Let the volumes go and close every part in every page."""
+        if self.comm is None:  # closed before, or never opened
+            return
         self._later.cancel()
+        self.operating.close()
+        self._last.cancel()
         figures = (self.matrix.widget, self.strip.plot, self.surfaces.widget)
         tables = (self.table.widget, self.atlas.table.widget, self.strip.table.widget)
-        for part in (self.viewer, *tables, *figures):
+        for part in (self.viewer, self.keep, *tables, *figures):
             part.close()
         super().close()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any] | None:
+        """Offer a still picture and a table beside the widget, to front ends that cannot run it."""
+        live = super()._repr_mimebundle_(**kwargs)
+        return None if live is None else {**self._still(), **live}
+
+    def _ipython_display_(self) -> None:
+        # two outputs: a widget's own cannot be renewed without starting it anew
+        live = super()._repr_mimebundle_()
+        if live is not None:
+            display({**live, "text/plain": f"Explorer of {self._cohort.name}"}, raw=True)
+            self._last.display()
+
+    def _report(self) -> str:
+        return report_page(
+            self._cohort,
+            predictions=self._predictions,
+            scores=self.scores or None,
+            starred=self.state.starred,
+            progress=False,
+        )
+
+    def _still(self) -> dict[str, str]:
+        still = self.viewer.still()
+        title = f"of {self._cohort.name}; table: {_label(self.state.metric)}"
+        return bundle_of(still, still_html(title, still, self.as_table("patients")))
 
     def _open(self, state: ViewState) -> None:
         try:
@@ -268,6 +356,12 @@ class Explorer(widgets.VBox):
 
     def _thresholds_set(self, change: dict[str, Any]) -> None:
         self.go(set_thresholds(self.state, change["new"]))
+
+    def _dial_turned(self, change: dict[str, Any]) -> None:
+        self.go(turn_dial(self.state, change["new"].get("at")))
+
+    def _curve_chosen(self, expert: str, model: str) -> None:
+        self.go(choose_curve(self.state, expert, model))
 
     def _surface_clicked(self, position_mm: Sequence[float]) -> None:
         self.go(move_cursor(self.state, position_mm))
@@ -315,6 +409,7 @@ class Explorer(widgets.VBox):
         self._metric.value = self.state.metric
         table = patient_table(self.scores, self.state.case_ids, metric=self.state.metric)
         self.table.show(table, metric=self.state.metric)
+        self._last.renew()
         if not self.scores:
             self._words.value = ONE_READER
             self.strip.say(ONE_READER)
@@ -364,8 +459,11 @@ class Explorer(widgets.VBox):
             pair=pair,
         )
         self.viewer.observe(self._pair_chosen, names="pair")
+        self.operating.open(shown, self._styles)
+        self._render_dial()
         self.table.select(self.state.case_id)
         self._await_regions()
+        self._later.do("operating", self._render_operating)
         self._later.do("surfaces", lambda: self._render_surfaces(shown))
 
     def _await_regions(self) -> None:
@@ -415,6 +513,18 @@ class Explorer(widgets.VBox):
         if self.state.pair and set(self._readers_here()).issuperset(self.state.pair):
             self.viewer.pair = list(self.state.pair)
 
+        self._render_dial()
+
+    def _render_dial(self) -> None:
+        # a case without the two models has no dial; that is nobody's choice
+        self.viewer.unobserve(self._dial_turned, names="dial")
+        self.viewer.dial = self.operating.dial(self.state)
+        self.viewer.observe(self._dial_turned, names="dial")
+
+    def _render_operating(self) -> None:
+        if self.state.panel == "operating":
+            self.operating.show(self.state)
+
     def _render_notes(self) -> None:
         self._notes.value = notes(self._left_out, dict(self.state.thresholds))
 
@@ -441,6 +551,16 @@ class Explorer(widgets.VBox):
 def _listing(state: ViewState) -> tuple[object, ...]:
     """Return what the rows of the atlas depend on beside case and pair."""
     return state.kinds, state.least_ml, state.order, state.starred
+
+
+def _drawn(state: ViewState) -> tuple[object, ...]:
+    """Return what the slices depend on beside case, readers and cursor."""
+    return state.view, state.pair, state.thresholds, state.dial
+
+
+def _operating(state: ViewState) -> tuple[object, ...]:
+    """Return what the operating point depends on beside the case."""
+    return state.thresholds, state.dial, state.curve, state.panel
 
 
 def _label(metric: str) -> str:

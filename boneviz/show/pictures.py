@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from boneviz.blend import blended_levels
 from boneviz.case import Case, Reader
 from boneviz.harmonise import harmonise
 from boneviz.palette import PAIR_COLOURS, ReaderStyle, colour_map, heat_colours, rgb_of
@@ -49,6 +50,12 @@ class Shown:
         least = least_byte(thresholds.get(name, DEFAULT_THRESHOLD))
         return np.asarray(probability >= least)
 
+    def dialled(self, dial: Mapping[str, Any], threshold: float) -> NDArray[np.bool_]:
+        """Return where the blend of two models says yes from a threshold on."""
+        by_name = {reader.name: array for reader, array in self.probabilities.items()}
+        first, second = by_name[dial["first"]], by_name[dial["second"]]
+        return np.asarray(blended_levels(dial["at"])[first, second] >= least_byte(threshold))
+
 
 def picture_of(shown: Shown, wish: Mapping[str, Any]) -> NDArray[np.uint8]:
     """Return the slice that a page asks for as (height, width, 3) uint8.
@@ -57,17 +64,23 @@ def picture_of(shown: Shown, wish: Mapping[str, Any]) -> NDArray[np.uint8]:
     ----------
     shown : the case, on one grid
     wish : plane, position, look, thresholds; ``lines``, the names, colours and dashes of the
-        contours; ``fill``: its kind (``none``, ``pair``, ``heat`` or ``wash``) and whose
+        contours; ``fill``: its kind (``none``, ``pair``, ``heat`` or ``wash``) and whose;
+        ``dial``: as of the viewer, for a contour of nobody in the case
     """
     look, thresholds = wish["look"], wish["thresholds"]
     by_name = {style.name: style.reader for style in shown.styles}
     grid = shown.case.ct.grid
-    styles = [
-        ReaderStyle(by_name[line["name"]], line["colour"], line["dashed"]) for line in wish["lines"]
-    ]
-    masks = {
-        style.reader: Volume(shown.mask(style.name, thresholds), grid, "label") for style in styles
-    }
+    styles, masks = [], {}
+    for line in wish["lines"]:
+        name = line["name"]
+        reader = by_name.get(name) or Reader(name, "model")
+        drawn = (
+            shown.mask(name, thresholds)
+            if name in by_name
+            else shown.dialled(wish["dial"], thresholds[name])
+        )
+        styles.append(ReaderStyle(reader, line["colour"], line["dashed"]))
+        masks[reader] = Volume(drawn, grid, "label")
     return fused_slice(
         replace(shown.case, masks=masks),
         wish["plane"],

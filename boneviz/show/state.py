@@ -17,6 +17,7 @@ __all__ = [
     "PANELS",
     "ViewState",
     "choose_candidate",
+    "choose_curve",
     "choose_metric",
     "choose_pair",
     "choose_reference",
@@ -37,6 +38,7 @@ __all__ = [
     "shown_readers",
     "step_region",
     "toggle_star",
+    "turn_dial",
 ]
 
 #: what a region can be, in words, as `Region.kind_in_words` says it
@@ -49,8 +51,9 @@ KINDS = (
 )
 #: by what regions are put in order: a field of `Region`, largest first, or ``kind``
 ORDERS = ("volume_ml", "suv_max", "hu_mean", "distance_to_bone_mm", "reach_mm", "kind")
-#: what is shown beside the matrix: the cohort, the regions of one case, the patients of one pair
-PANELS = ("patients", "regions", "pair")
+#: what is shown beside the matrix: the cohort, the regions of one case, the patients of one pair,
+#: where the models of one case stand at which threshold
+PANELS = ("patients", "regions", "pair", "operating")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,9 @@ class ViewState:
     view : of the slices: ``readers``, ``disagreement``, ``error`` or ``probability``
     pair : names of the reference and the candidate that are compared; None with one reader alone
     thresholds : models and the probability from which on each says yes; 0.5 where there is none
+    dial : how far between the sensitive and the specific model, 0 to 1; None while it is off
+    curve : names of the expert and of the model whose curve is drawn; an empty name, which no
+        reader has, is the dial's. None until one is chosen
     panel : one of `PANELS`
     kinds : which of `KINDS` are listed
     least_ml : smaller regions are not listed
@@ -86,6 +92,8 @@ class ViewState:
     view: str = "readers"
     pair: tuple[str, str] | None = None
     thresholds: tuple[tuple[str, float], ...] = ()
+    dial: float | None = None
+    curve: tuple[str, str] | None = None
     panel: str = PANELS[0]
     kinds: frozenset[str] = frozenset(KINDS[:-1])
     least_ml: float = 0.1
@@ -348,6 +356,32 @@ def _one_of(what: str, name: str, known: Sequence[str]) -> str:
 def set_thresholds(state: ViewState, thresholds: Mapping[str, float]) -> ViewState:
     """Let models say yes from these probabilities on."""
     return replace(state, thresholds=tuple(sorted(thresholds.items())))
+
+
+def turn_dial(state: ViewState, at: float | None) -> ViewState:
+    """Go between the sensitive model, 0, and the specific one, 1; None turns the dial off.
+
+    Raises
+    ------
+    InputError
+        Beyond the two models.
+    """
+    if at is not None and not 0 <= at <= 1:
+        raise InputError(f"dial at {at}: expected 0, the first model, to 1, the second")
+    return replace(state, dial=at)
+
+
+def choose_curve(state: ViewState, expert: str, model: str) -> ViewState:
+    """Draw the curve of a model, or with an empty name of the dial, against an expert.
+
+    Raises
+    ------
+    InputError
+        A name that is no reader's.
+    """
+    for name in (expert, model) if model else (expert,):
+        _one_of("reader", name, state.reader_names)
+    return replace(state, curve=(expert, model))
 
 
 def shown_readers(

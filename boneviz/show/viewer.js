@@ -8,11 +8,13 @@ import { WINDOWS, fullWindow, presetOf } from "./front/window.js";
 import { boxAt, chosenPair, nextView, planOf } from "./front/modes.js";
 import { storeOf } from "./front/store.js";
 import { Scene } from "./front/scene.js";
+import { canBlend, cutOf, dialName, withBlend } from "./front/blend.js";
 import { Pictures } from "./front/pictures.js";
 import { drawOverlay } from "./front/overlay.js";
-import { buildChrome, el, fillLegend } from "./front/chrome.js";
+import { buildChrome, el, fillLegend, swatch } from "./front/chrome.js";
 import { buildModebar } from "./front/modebar.js";
 import { clearReadout, fillReadout, hottestDepth, inWords, valuesAt } from "./front/readout.js";
+import { keyOf, snapshot, wordsOf } from "./front/snapshot.js";
 import { Artist } from "./front/artist.js";
 import { listenTo } from "./front/input.js";
 
@@ -21,7 +23,7 @@ import { listenTo } from "./front/input.js";
 /** @typedef {import("./front/geometry.js").View} View */
 
 /** Traits of the widget that change the picture; each is set in the page first and told to Python after. */
-const LOOK_TRAITS = ["level", "width", "suv_min", "suv_max", "opacity", "mode", "colour_map", "exact", "visible", "view", "pair", "heat", "thresholds"];
+const LOOK_TRAITS = ["level", "width", "suv_min", "suv_max", "opacity", "mode", "colour_map", "exact", "visible", "view", "pair", "heat", "thresholds", "dial"];
 const TELL_EVERY_MS = 50;
 const SPEAK_AFTER_MS = 700;
 const MAX_ZOOM = 40;
@@ -45,6 +47,7 @@ export class SliceView {
     this.timers = { tell: 0, speak: 0 };
     this.toldAt = 0;
     this.scene = /** @type {Scene | Pictures | null} */ (null);
+    this.dialled = /** @type {{key: string, held: import("./front/blend.js").Blended | null}} */ ({ key: "", held: null });
     /** Stop waiting for the loss of the graphics context. */
     this.unwatch = () => {};
     this.build(host);
@@ -212,6 +215,7 @@ export class SliceView {
       this.scene.upload(name, load.arrays[name], volume);
     }
     this.serial = load.info.serial;
+    this.dialled = { key: "", held: null };
     this.cursor = /** @type {Vec3} */ ([...this.model.get("cursor_mm")]);
     this.zoom = 1;
     this.centre = middleMm(load.info.volumes.ct.lattice);
@@ -219,6 +223,7 @@ export class SliceView {
     this.chrome.patient.textContent = load.info.patient;
     this.chrome.patient.title = load.info.notes.join("\n");
     fillLegend(this.chrome.legend, load.info.readers, (name) => this.toggleReader(name));
+    this.chrome.legend.append(this.chrome.dial);
     this.artist.open();
     this.refresh();
   }
@@ -284,11 +289,42 @@ export class SliceView {
     this.set({ level: Math.round(level), width: Math.max(1, Math.round(width)) });
   }
 
-  /** The plan of what to draw, once a case is here. */
+  /** The plan of what to draw of the readers, once a case is here. */
   get plan() {
+    return this.info ? planOf(this.wish, this.info) : null;
+  }
+
+  get wish() {
     const get = (/** @type {string} */ name) => this.model.get(name);
-    const wish = { view: get("view"), pair: get("pair"), visible: get("visible"), heat: get("heat"), thresholds: get("thresholds") };
-    return this.info ? planOf(wish, this.info) : null;
+    return { view: get("view"), pair: get("pair"), visible: get("visible"), heat: get("heat"), thresholds: get("thresholds") };
+  }
+
+  /** The case as it is drawn: in the view of readers with one more reader where the dial is on. */
+  get cast() {
+    const load = /** @type {import("./front/store.js").Load} */ (this.store.load);
+    const { wish } = this;
+    const plain = { held: load, plan: planOf(wish, load.info), thresholds: wish.thresholds };
+    const dial = /** @type {import("./front/blend.js").DialTrait} */ (this.model.get("dial"));
+    if (plain.plan.view !== "readers" || !canBlend(dial, load.info.readers)) return plain;
+    const key = JSON.stringify([this.serial, dial]);
+    if (this.dialled.key !== key) {
+      const held = withBlend(load, dial);
+      for (const name of held.made) this.scene?.upload(name, held.arrays[name], held.info.volumes[name]);
+      this.dialled = { key, held };
+    }
+    const held = /** @type {import("./front/blend.js").Blended} */ (this.dialled.held);
+    const name = dialName(dial);
+    const plan = planOf({ ...wish, visible: [...wish.visible, name] }, held.info);
+    return { held, plan, thresholds: { ...wish.thresholds, [name]: cutOf(dial, wish.thresholds) } };
+  }
+
+  /** How the images are shown. @returns {import("./front/scene.js").Look} */
+  get look() {
+    const get = (/** @type {string} */ name) => this.model.get(name);
+    return {
+      level: get("level"), width: get("width"), suvMin: get("suv_min"), suvMax: get("suv_max"), opacity: get("opacity"),
+      mode: get("mode"), colourMap: get("colour_map"), exact: get("exact"),
+    };
   }
 
   nextView() {
@@ -322,6 +358,24 @@ export class SliceView {
     this.alone = null;
     this.centre = middleMm(this.lattice);
     this.set({ ...this.model.get("defaults") });
+  }
+
+  /** Save the slices as drawn as a picture: by the browser, from this page's memory. */
+  keep() {
+    const { info, plan } = this;
+    if (!info || !plan || this.serial !== info.serial) return;
+    const captions = Object.entries(this.views).map(([name, { box }]) => (
+      { text: this.captions[name].textContent ?? "", x: box.x + 8, y: box.y + 8 }
+    ));
+    const ratio = this.image.width / this.stage.clientWidth;
+    const seen = { image: this.image, layer: this.layer, ratio, captions };
+    const key = keyOf(plan, info, this.model.get("thresholds"));
+    snapshot({ ...seen, key, words: wordsOf(plan, info, this.look) }).toBlob((picture) => {
+      const address = URL.createObjectURL(/** @type {Blob} */ (picture));
+      el("a", { href: address, download: "slices.png" }).click();
+      // the browser reads it in its own time
+      setTimeout(() => URL.revokeObjectURL(address), 60_000);
+    }, "image/png");
   }
 
   toggleHelp() {
@@ -404,20 +458,17 @@ export class SliceView {
   }
 
   paint() {
-    const { info, lattice, plan, scene } = this;
+    const { lattice, scene } = this;
     const width = this.stage.clientWidth;
-    if (!info || !lattice || !plan || !scene || !width || this.serial !== info.serial) return;
+    if (!this.info || !lattice || !scene || !width || this.serial !== this.info.serial) return;
+    const { held, plan, thresholds } = this.cast;
+    const { info } = held;
     const ratio = Math.min(window.devicePixelRatio || 1, 3);
     const { height, boxes } = arrange(width, lattice, this.alone);
     this.resize(width, height, ratio, JSON.stringify(boxes));
-    const get = (/** @type {string} */ name) => this.model.get(name);
-    const look = {
-      level: get("level"), width: get("width"), suvMin: get("suv_min"), suvMax: get("suv_max"), opacity: get("opacity"),
-      mode: get("mode"), colourMap: get("colour_map"), exact: get("exact"),
-    };
-    const thresholds = /** @type {Record<string, number>} */ (get("thresholds"));
+    const look = this.look;
     const shown = {
-      lines: plan.lines, fill: plan.fill, readers: info.readers, thresholds, box: boxAt(info.box, info.readers, thresholds),
+      lines: plan.lines, fill: plan.fill, readers: info.readers, thresholds, dial: this.model.get("dial"), box: boxAt(info.box, info.readers, thresholds),
       pairColours: info.pair_colours, heatColours: info.heat_colours,
     };
     const voxel = voxelAt(lattice, this.cursor);
@@ -436,7 +487,7 @@ export class SliceView {
       this.views[plane] = view;
       const slice = flat ? 0 : voxel[PLANES[plane].normal];
       const revision = this.artist.revisions[plane];
-      const key = JSON.stringify([this.serial, slice, view, look, plan, thresholds, ratio, revision]);
+      const key = JSON.stringify([this.serial, slice, view, look, plan, thresholds, shown.dial, ratio, revision]);
       if (this.drawn[plane] !== key) {
         scene.draw(plane, view, sliceMm, look, { ...shown, revision }, ratio);
         this.drawn[plane] = key;
@@ -447,8 +498,8 @@ export class SliceView {
       suvMin: look.suvMin, suvMax: look.suvMax, colourMap: look.colourMap, barIn: boxes.mip ? "mip" : this.alone,
     });
     this.artist.ring(this.pen);
-    this.showValues(look, plan);
-    this.modebar.show(plan, info, thresholds, look.colourMap);
+    this.showValues(look, plan, held, thresholds);
+    this.modebar.show(plan, this.info, thresholds, look.colourMap);
     this.root.dataset.drawn = String(this.serial);
   }
 
@@ -479,8 +530,8 @@ export class SliceView {
     caption.style.transform = `translate(${box.x + 8}px, ${box.y + 6}px)`;
   }
 
-  /** Put the values into the controls and the readout. @param {any} look @param {import("./front/modes.js").Plan} plan */
-  showValues(look, plan) {
+  /** Put the values into the controls and the readout. @param {any} look @param {import("./front/modes.js").Plan} plan @param {import("./front/blend.js").Held} held @param {Record<string, number>} thresholds */
+  showValues(look, plan, held, thresholds) {
     const { chrome } = this;
     for (const button of chrome.modes.children) {
       button.setAttribute("aria-pressed", String(button.dataset.mode === look.mode));
@@ -495,12 +546,16 @@ export class SliceView {
     chrome.exact.setAttribute("aria-pressed", String(look.exact));
     // in the other views the pair says who is drawn, and in which colours
     chrome.legend.hidden = plan.view !== "readers";
-    plan.lines.forEach((line, i) => chrome.legend.children[i]?.setAttribute("aria-pressed", String(line.visible)));
-    this.showReadout();
+    const made = held.info.readers.find((reader) => reader.made);
+    plan.lines.filter((line) => line.name !== made?.name).forEach((line, i) => chrome.legend.children[i]?.setAttribute("aria-pressed", String(line.visible)));
+    chrome.dial.hidden = !made;
+    if (made) chrome.dial.replaceChildren(swatch(made), made.name);
+    this.showReadout(held, thresholds);
   }
 
-  showReadout() {
-    const found = valuesAt(/** @type {import("./front/store.js").Load} */ (this.store.load), this.cursor, this.model.get("thresholds"));
+  /** @param {import("./front/blend.js").Held} held @param {Record<string, number>} thresholds */
+  showReadout(held, thresholds) {
+    const found = valuesAt(held, this.cursor, thresholds);
     fillReadout(this.chrome.cells, found);
     clearTimeout(this.timers.speak);
     this.timers.speak = window.setTimeout(() => {

@@ -28,11 +28,13 @@ from numpy.typing import NDArray
 
 from boneviz.case import Case, Reader
 from boneviz.errors import InputError
-from boneviz.palette import COLOUR_MAPS, PAIR_COLOURS, ReaderStyle, heat_colours
+from boneviz.palette import COLOUR_MAPS, DIAL, PAIR_COLOURS, ReaderStyle, heat_colours
 from boneviz.picture import Display, png_of
 from boneviz.show import packing
 from boneviz.show.packing import DEFAULT_THRESHOLD, MAX_READERS, Piece, packed_case, start_mm
 from boneviz.show.pictures import Shown, picture_of
+from boneviz.show.plan import plan_of
+from boneviz.show.still import Still, bundle_of, still_html, still_picture
 from boneviz.volume import Volume
 
 __all__ = ["COLOUR_MAPS", "DEFAULT_THRESHOLD", "MAX_READERS", "VIEWS", "SliceViewer"]
@@ -50,11 +52,13 @@ MODULES = (
     "front/store.js",
     "front/shader.js",
     "front/scene.js",
+    "front/blend.js",
     "front/pictures.js",
     "front/overlay.js",
     "front/chrome.js",
     "front/modebar.js",
     "front/readout.js",
+    "front/snapshot.js",
     "front/draw.js",
     "front/easel.js",
     "front/drawbar.js",
@@ -87,6 +91,9 @@ class SliceViewer(anywidget.AnyWidget):
     heat : ``disagreement`` counts how many of all readers say yes
     thresholds : name of a model -> probability from which on it says yes, 0 < threshold <= 1;
         0.5 where there is none, and only for models shown with their probabilities
+    dial : ``first``, ``second`` and ``at``: names of two models shown with their probabilities,
+        and how far from the first to the second, 0 to 1, one more outline lies in the view
+        ``readers``: of `boneviz.blend` at the same blend of their thresholds. Empty for none.
     level, width : CT window, HU
     suv_min, suv_max : range of the PET colours, SUVbw
     opacity : of PET over CT, 0 to 1
@@ -112,6 +119,7 @@ class SliceViewer(anywidget.AnyWidget):
     view = traitlets.Enum(VIEWS, VIEWS[0]).tag(sync=True)
     heat = traitlets.Bool(False).tag(sync=True)
     thresholds = traitlets.Dict().tag(sync=True)
+    dial = traitlets.Dict().tag(sync=True)
     level = traitlets.Float(Display().level_hu).tag(sync=True)
     width = traitlets.Float(Display().width_hu).tag(sync=True)
     suv_min = traitlets.Float(0.0).tag(sync=True)
@@ -201,6 +209,7 @@ class SliceViewer(anywidget.AnyWidget):
                     "serial": serial,
                     **packed.info,
                     "pair_colours": list(PAIR_COLOURS),
+                    "dial_colour": DIAL,
                     "heat_colours": list(heat_colours(len(styles))),
                     "draws": draws,
                 }
@@ -226,6 +235,41 @@ class SliceViewer(anywidget.AnyWidget):
         if name not in (names := [style.name for style in shown.styles]):
             raise InputError(f"no reader {name!r} is shown; there is {', '.join(names)}")
         return Volume(shown.mask(name, self.thresholds), shown.case.ct.grid, "label")
+
+    def still(self) -> Still:
+        """Return a picture of the present slices, made without a page.
+
+        Raises
+        ------
+        InputError
+            No case is shown.
+        """
+        names = {"suv_min": "suvMin", "suv_max": "suvMax", "colour_map": "colourMap"}
+        with self._turn:  # nothing of the next case over this one
+            shown = self._shown
+            if shown is None:
+                raise InputError("no case is shown; call show() first")
+            plan = plan_of(
+                self.view,
+                self.pair,
+                shown.styles,
+                soft=[reader.name for reader in shown.probabilities],
+                visible=self.visible,
+                heat=self.heat,
+            )
+            look = {names.get(name, name): getattr(self, name) for name in self.defaults}
+            place_mm, thresholds = list(self.cursor_mm), dict(self.thresholds)
+        picture = still_picture(shown, place_mm, look, plan, thresholds)
+        return Still(shown.case.case_id, picture, plan)
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """Offer a still picture beside the widget, to front ends that cannot run it."""
+        answer = super()._repr_mimebundle_(**kwargs)
+        if answer is None or self._shown is None:
+            return answer
+        still = self.still()
+        data, metadata = answer
+        return {**bundle_of(still, still_html("", still)), **data}, metadata
 
     def on_region_key(self, callback: Callable[[str], None]) -> None:
         """Call back with ``next``, ``previous`` or ``star`` when n, p or s is pressed."""
@@ -316,6 +360,15 @@ class SliceViewer(anywidget.AnyWidget):
                     f"threshold of {name}: {threshold!r}, expected a number above 0 and at most 1"
                 )
         return {str(name): float(value) for name, value in proposal["value"].items()}
+
+    @traitlets.validate("dial")
+    def _check_dial(self, proposal: dict[str, Any]) -> dict[str, Any]:
+        dial = proposal["value"]
+        if dial and not (set(dial) == {"first", "second", "at"} and 0 <= dial["at"] <= 1):
+            raise traitlets.TraitError(
+                f"dial {dial}: expected first, second and at, which is 0 to 1"
+            )
+        return dict(dial)
 
     @traitlets.validate("pair")
     def _check_pair(self, proposal: dict[str, Any]) -> list[str]:

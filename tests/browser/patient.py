@@ -17,9 +17,15 @@ falling evenly to 0 at twice its radius, so that a threshold t outlines a ball o
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
+from pathlib import Path
 
-from boneviz.case import Case, Reader
+import numpy as np
+from small import write_case
+
+from boneviz.case import Case, Prediction, Reader
+from boneviz.cohort import Cohort
+from boneviz.nifti import write_prediction
 from boneviz.palette import ReaderStyle, styles_of
 from boneviz.volume import Grid, Volume
 
@@ -84,3 +90,18 @@ def predictions() -> dict[Reader, Volume]:
         probability = np.clip(1 - away_mm / (2 * radius_mm), 0, 1).astype(np.float32)
         found[reader] = Volume(probability, where, "probability")
     return found
+
+
+def write_cohort(root: Path) -> Cohort:
+    """Write the patient as P001 and again as P002, whom model B has not predicted."""
+    refs = []
+    for patient_id in ("P001", "P002"):
+        case = patient(patient_id)
+        experts = {reader: case.masks[reader] for reader in READERS[:2]}
+        refs.append(write_case(replace(case, masks=experts), root))
+        for model, probability in predictions().items():
+            if (patient_id, model.name) != ("P002", "Model B"):
+                prediction = Prediction(patient_id, "", model, 0, probability, "c", frozenset())
+                write_prediction(prediction, root / "predictions" / model.key)
+    Cohort("Made", root, READERS[:2], tuple(refs), synthetic=True).save()
+    return Cohort.open(root)

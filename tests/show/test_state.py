@@ -15,6 +15,7 @@ from boneviz.show.state import (
     KINDS,
     ViewState,
     choose_candidate,
+    choose_curve,
     choose_metric,
     choose_pair,
     choose_reference,
@@ -35,6 +36,7 @@ from boneviz.show.state import (
     shown_readers,
     step_region,
     toggle_star,
+    turn_dial,
 )
 
 STATE = first_state(["P1", "P2"], ["A", "B", "M"])
@@ -268,3 +270,20 @@ def test_an_unknown_panel_is_refused_by_name() -> None:
     assert show_panel(OPEN, "pair").panel == "pair"
     with pytest.raises(InputError, match="no panel 'matrix'; expected one of patients"):
         show_panel(OPEN, "matrix")
+
+
+def test_the_dial_lies_between_the_models_or_is_off() -> None:
+    assert STATE.dial is None
+    assert turn_dial(STATE, 0.25).dial == 0.25
+    assert turn_dial(turn_dial(STATE, 0), None) == STATE
+    for beyond in (-0.01, 1.01, float("nan")):
+        with pytest.raises(InputError, match=r"dial at .*: expected 0, the first model, to 1"):
+            turn_dial(STATE, beyond)
+
+
+def test_a_curve_is_of_a_reader_or_of_the_dial() -> None:
+    assert choose_curve(STATE, "A", "M").curve == ("A", "M")
+    assert choose_curve(STATE, "B", "").curve == ("B", "")
+    for wrong in (("X", "M"), ("A", "X"), ("", "M")):
+        with pytest.raises(InputError, match="no reader"):
+            choose_curve(STATE, *wrong)

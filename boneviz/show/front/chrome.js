@@ -23,6 +23,7 @@ export const HELP = [
   ["X", "smooth contours, or the voxels' own edges"],
   ["M", "the plane under the pointer alone, or all four"],
   ["R", "reset views and window"],
+  ["K", "keep the slices as a picture (PNG)"],
   ["?", "this help"],
 ];
 
@@ -125,6 +126,8 @@ export function buildChrome(act) {
     el("span", { class: "bv-group bv-end" }, exact, reset, help),
   );
   const legend = el("div", { class: "bv-legend", role: "group", "aria-label": "Readers' contours" });
+  // where the outline between two models is named
+  const dial = el("span", { class: "bv-dial-chip", "data-testid": "dial-chip", hidden: true });
   const head = el("div", { class: "bv-head" }, patient, legend);
 
   const cells = Object.fromEntries(["position", "hu", "suv", "yes", "probability"].map((name) => [name, el("span", { class: `bv-value bv-${name}`, "data-testid": `readout-${name}` })]));
@@ -147,7 +150,7 @@ export function buildChrome(act) {
     "div", { class: "bv-help", role: "dialog", "aria-label": "Keyboard and mouse", "data-testid": "help-box", hidden: true },
     el("strong", {}, "Keyboard and mouse"), helpList, helpClose,
   );
-  return { patient, modes, preset, level, width, suvMin, suvMax, map, opacity, exact, bar, legend, head, readout, cells, spoken, helpBox, helpClose };
+  return { patient, modes, preset, level, width, suvMin, suvMax, map, opacity, exact, bar, legend, dial, head, readout, cells, spoken, helpBox, helpClose };
 }
 
 /**

@@ -43,6 +43,8 @@ export function listenTo(view) {
     return { x, y, plane: view.lattice ? view.panel(x, y) : null };
   };
 
+  // the explorer's row of buttons asks for a picture
+  on(root, "boneviz-keep", () => view.keep());
   on(stage, "wheel", (/** @type {WheelEvent} */ event) => {
     const { x, y, plane } = place(event);
     if (!plane || !view.lattice || !view.chrome.helpBox.hidden) return;
@@ -154,6 +156,7 @@ export function actionOf(view, key) {
     x: () => view.toggleExact(),
     m: () => view.toggleAlone(),
     r: () => view.reset(),
+    k: () => view.keep(),
     n: region("next"),
     p: region("previous"),
     s: region("star"),

@@ -2,7 +2,7 @@
 
 /** @typedef {"readers" | "disagreement" | "error" | "probability"} ViewName */
 /** @typedef {{volume: string, mip: string, first: [number, number, number], profile: number[][]}} Probability */
-/** @typedef {{name: string, colour: string, dashed: boolean, kind: "expert" | "model" | "learner", learned_from: string, probability: Probability | null}} Reader */
+/** @typedef {{name: string, colour: string, dashed: boolean, kind: "expert" | "model" | "learner", learned_from: string, probability: Probability | null, made?: boolean}} Reader one that is made in the page has no bit */
 /** @typedef {{name: string, colour: string, dashed: boolean, visible: boolean}} Line */
 /** @typedef {{kind: "none"} | {kind: "pair", reference: string, candidate: string} | {kind: "heat"} | {kind: "wash", model: string}} Fill */
 /** @typedef {{mark: "stripes" | "counter" | "dots" | "flat" | "line" | "dashes", colour: string, text: string}} Meaning */

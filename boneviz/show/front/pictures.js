@@ -68,8 +68,10 @@ export class Pictures {
     model.on("msg:custom", this.onMessage);
   }
 
-  /** @param {string} name @param {Uint8Array} bytes @param {{lattice: Lattice}} info */
-  upload(name, bytes, { lattice }) {
+  /** @param {string} name @param {Uint8Array} bytes @param {{lattice: Lattice, made?: boolean}} info */
+  upload(name, bytes, { lattice, made }) {
+    // what the page has made, Python makes for itself
+    if (made) return;
     this.volumes.set(name, { lattice, bytes });
     this.wishes = new Wishes();
     this.ready.clear();
@@ -132,11 +134,11 @@ export class Pictures {
     const lattice = /** @type {{lattice: Lattice}} */ (this.volumes.get("ct")).lattice;
     if (plane === "mip") this.drawProjection(look);
     else {
-      const { fill, thresholds, revision } = shown;
+      const { dial, fill, thresholds, revision } = shown;
       const lines = shown.lines.filter((line) => line.visible);
       const serial = this.model.get("case_info").serial;
-      const request = { serial, position_mm: sliceMm, mm_per_pixel: Math.max(0.25, 1 / (view.pxPerMm * ratio)), look, lines, fill, thresholds };
-      const key = JSON.stringify([serial, sliceMm[PLANES[plane].normal], look, lines, fill, thresholds, request.mm_per_pixel, revision]);
+      const request = { serial, position_mm: sliceMm, mm_per_pixel: Math.max(0.25, 1 / (view.pxPerMm * ratio)), look, lines, fill, thresholds, dial };
+      const key = JSON.stringify([serial, sliceMm[PLANES[plane].normal], look, lines, fill, thresholds, dial, request.mm_per_pixel, revision]);
       this.wishes.want(plane, key, request);
       this.send();
     }

@@ -6,7 +6,7 @@ import { leastByte, thresholdOf } from "./modes.js";
 import { halfToNumber } from "./window.js";
 
 /** @typedef {import("./geometry.js").Vec3} Vec3 */
-/** @typedef {import("./store.js").Load} Load */
+/** @typedef {{info: import("./store.js").CaseInfo, arrays: Record<string, Uint8Array>}} Load */
 /** @typedef {{position: string, hu: string, suv: string, yes: import("./modes.js").Reader[], probabilities: [string, string][]}} Found */
 
 const NONE = "\u2013";

@@ -12,7 +12,7 @@ import { colourTable, parseHex } from "./window.js";
 /** @typedef {import("./geometry.js").View} View */
 /** @typedef {{level: number, width: number, suvMin: number, suvMax: number, opacity: number, mode: "ct" | "pet" | "fused", colourMap: string, exact: boolean}} Look */
 /** @typedef {import("./modes.js").Line} Line */
-/** @typedef {{lines: Line[], fill: import("./modes.js").Fill, readers: import("./modes.js").Reader[], thresholds: Record<string, number>, revision: number, box: [number[], number[]] | null, pairColours: string[], heatColours: string[]}} Shown what the readers say, and how it is shown */
+/** @typedef {{lines: Line[], fill: import("./modes.js").Fill, readers: import("./modes.js").Reader[], thresholds: Record<string, number>, dial: object, revision: number, box: [number[], number[]] | null, pairColours: string[], heatColours: string[]}} Shown what the readers say, and how it is shown */
 
 export const MAX_READERS = 8;
 /** Texture units: 0 CT, 1 PET, 2 bits, 3 colours, then the models' probabilities and the wash. */
@@ -45,9 +45,9 @@ function rgb(colour) {
 
 /** The readers whose outline follows from a probability, not from their bit: place, probability, least byte inside. @param {Shown} shown @returns {[number, NonNullable<import("./modes.js").Reader["probability"]>, number][]} */
 function softOf({ readers, thresholds }) {
-  return readers.flatMap(({ name, probability }, i) => {
+  return readers.flatMap(({ name, probability, made }, i) => {
     const byte = leastByte(thresholdOf(thresholds, name));
-    return probability && byte !== leastByte(DEFAULT_THRESHOLD) ? [[i, probability, byte]] : [];
+    return probability && (made || byte !== leastByte(DEFAULT_THRESHOLD)) ? [[i, probability, byte]] : [];
   });
 }
 

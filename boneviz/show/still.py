@@ -1,0 +1,208 @@
+"""A still picture of the slices with a table, for where the widgets cannot run.
+
+A notebook that is read without a kernel, as HTML or on a code host shows it in place of them; while
+the widgets are alive it hides itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import html
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from IPython.display import display, update_display
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from boneviz.case import Case
+from boneviz.harmonise import resample
+from boneviz.picture import LETTERS, Plane, png_of
+from boneviz.reportpage import table_of
+from boneviz.show.pictures import Shown, picture_of
+from boneviz.show.plan import Plan
+from boneviz.volume import Grid, Volume
+
+__all__ = ["LastPicture", "Still", "bundle_of", "still_html", "still_picture"]
+
+SETTLE_S = 1.5
+COLOURS = 160  # of the picture, which lies in the notebook's file
+MOST_ROWS = 30
+MOST_PIXELS = 340  # of one plane, each way
+GAP = 4
+NORMALS: dict[Plane, int] = {"axial": 2, "sagittal": 0, "coronal": 1}
+# while the viewer is alive the picture is not needed; where it cannot be, neither is what stands in
+# the place of a widget that cannot be found
+STYLE = (
+    ".jp-OutputArea:has(.bv-root[data-drawn]) .jp-OutputArea-child:has(.boneviz-still),"
+    ".jp-OutputArea:has(.boneviz-still) .lm-Panel.jp-OutputArea-output:not(:has(*))"
+    " {display:none}"
+)
+ASIDE = "A still picture: run the cell to open the explorer. For research and teaching only."
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Still:
+    """A still picture: of whom, its PNG file, and what is drawn on it."""
+
+    patient: str
+    png: bytes
+    plan: Plan
+
+
+def still_picture(
+    shown: Shown, position_mm: list[float], look: dict[str, Any], plan: Plan, thresholds: Any
+) -> bytes:
+    """Return axial, sagittal and coronal slice side by side, as a small PNG file.
+
+    Parameters
+    ----------
+    shown : the case; its PET may lie on a grid of its own
+    position_mm : a point on all three slices, RAS mm
+    look : as the page's, see `boneviz.show.pictures.picture_of`
+    plan : contours and fill
+    thresholds : of models
+    """
+    pictures = []
+    for plane, normal in NORMALS.items():
+        thin = _slab(shown, normal, position_mm)
+        extent_mm = np.array(thin.case.ct.grid.shape) * thin.case.ct.grid.spacing_mm
+        wish = {
+            "plane": plane,
+            "position_mm": position_mm,
+            "mm_per_pixel": float(np.delete(extent_mm, normal).max()) / MOST_PIXELS,
+            "look": look,
+            "lines": plan.lines,
+            "fill": plan.fill,
+            "thresholds": thresholds,
+        }
+        pictures.append(_lettered(picture_of(thin, wish), plane))
+    size = (
+        sum(picture.width for picture in pictures) + GAP * (len(pictures) - 1),
+        max(picture.height for picture in pictures),
+    )
+    sheet = Image.new("RGB", size, "#262b30")
+    x = 0
+    for picture in pictures:
+        sheet.paste(picture, (x, (size[1] - picture.height) // 2))
+        x += picture.width + GAP
+    return png_of(np.asarray(sheet), colours=COLOURS)
+
+
+def still_html(title: str, still: Still, table: pd.DataFrame | None = None) -> str:
+    """Return picture, legend and table as HTML in which every text is text.
+
+    Parameters
+    ----------
+    title : above the picture, after its patient
+    table : below it, as `boneviz.show.tables.patient_table`; of a long one the first rows
+    """
+    plan = still.plan
+    legend = "".join(
+        f'<span style="margin-right:16px"><span style="border-top:3px '
+        f'{"dashed" if line["dashed"] else "solid"} {line["colour"]}">&emsp;&ensp;</span> '
+        f"{html.escape(line['name'])}</span>"
+        for line in plan.lines
+    )
+    below = ""
+    if table is not None and len(table):
+        names = {column: str(column) for column in table.columns}
+        below = table_of(table.head(MOST_ROWS).apply(_rounded), names)
+        if len(table) > MOST_ROWS:
+            below += f"<p>{len(table) - MOST_ROWS} more patients are not listed.</p>"
+    data = base64.b64encode(still.png).decode()
+    return (
+        f'<div class="boneviz-still"><style>{STYLE}</style>'
+        f"<p><b>{html.escape(still.patient)}</b> {html.escape(title)}</p>"
+        '<img alt="Axial, sagittal and coronal slice, fused with contours" '
+        f'src="data:image/png;base64,{data}">'
+        f"<p>{legend}{html.escape(plan.words)}</p>{below}<p>{html.escape(ASIDE)}</p></div>"
+    )
+
+
+def bundle_of(still: Still, page: str) -> dict[str, str]:
+    """Return what a front end without widgets may choose from, by media type."""
+    return {
+        "text/plain": f"{still.patient}, a still picture",
+        "text/html": page,
+        "image/png": base64.b64encode(still.png).decode(),
+    }
+
+
+class LastPicture:
+    """The still picture below a displayed explorer, renewed once what it shows rests.
+
+    Parameters
+    ----------
+    make : returns it, by media type
+    """
+
+    def __init__(self, make: Callable[[], dict[str, str]]) -> None:
+        self._make, self._name = make, uuid.uuid4().hex
+        self._displayed = False
+        self._waiting: asyncio.TimerHandle | None = None
+
+    def display(self) -> None:
+        """Display it as an output of the running cell."""
+        self._displayed = True
+        display(self._make(), raw=True, display_id=self._name)
+
+    def renew(self, _: object = None) -> None:
+        """Put the present picture in its place in a moment, where it is displayed at all."""
+        if not self._displayed:
+            return
+        self.cancel()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        self._waiting = loop.call_later(SETTLE_S, self._renew)
+
+    def cancel(self) -> None:
+        """Leave the picture as it is."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    def _renew(self) -> None:
+        update_display(self._make(), raw=True, display_id=self._name)
+
+
+def _slab(shown: Shown, normal: int, position_mm: list[float]) -> Shown:
+    """Return one slice of a case as a case of its own, the PET resampled onto this slice alone."""
+    grid = shown.case.ct.grid
+    index = int(
+        np.clip(round(float(grid.to_index(position_mm)[normal])), 0, grid.shape[normal] - 1)
+    )
+    cut = tuple(slice(index, index + 1) if axis == normal else slice(None) for axis in range(3))
+    first = [index if axis == normal else 0 for axis in range(3)]
+    ct = shown.case.ct.array[cut]
+    thin = Grid.straight(ct.shape, grid.spacing_mm, grid.to_mm(first).tolist())
+    pet = resample(shown.case.pet, thin)
+    case = Case(shown.case.patient_id, shown.case.session, Volume(ct, thin, "HU"), pet)
+    probabilities = {reader: array[cut] for reader, array in shown.probabilities.items()}
+    return Shown(case, shown.styles, shown.bits[cut], probabilities)
+
+
+def _lettered(picture: NDArray[np.uint8], plane: Plane) -> Image.Image:
+    """Return a slice with the letters of its sides."""
+    image = Image.fromarray(picture)
+    draw = ImageDraw.Draw(image)
+    width, height = image.size
+    places = ((8, height / 2), (width - 8, height / 2), (width / 2, 8), (width / 2, height - 8))
+    for letter, place in zip(LETTERS[plane], places, strict=True):
+        draw.text(place, letter, fill="#f0f4f8", anchor="mm", stroke_width=2, stroke_fill="#000000")
+    return image
+
+
+def _rounded(column: pd.Series[Any]) -> list[str]:
+    """Return a column of `boneviz.show.tables.patient_table` as texts, a dash for the undefined."""
+    digits = 1 if str(column.name).endswith("(mL)") else 3
+    return [
+        "\N{EN DASH}" if pd.isna(v) else f"{v:.{digits}f}" if isinstance(v, float) else str(v)
+        for v in column
+    ]

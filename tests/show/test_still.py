@@ -1,0 +1,210 @@
+"""The still picture and table for where no widget runs."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from browser.patient import HOT_MM, READERS, patient, predictions, styles
+from PIL import Image
+
+from boneviz.palette import PAIR_COLOURS, rgb_of
+from boneviz.show import still
+from boneviz.show.plan import pair_of, plan_of
+from boneviz.show.still import LastPicture, still_html
+from boneviz.show.viewer import VIEWS, SliceViewer
+from boneviz.volume import Grid, Volume
+from show.test_viewer import run_node
+
+
+@pytest.fixture
+def viewer() -> Iterator[SliceViewer]:
+    made = SliceViewer()
+    made.show(patient(), styles(), predictions=predictions(), cursor_mm=HOT_MM)
+    yield made
+    made.close()
+
+
+def picture_of(viewer: SliceViewer) -> np.ndarray[Any, Any]:
+    return np.asarray(Image.open(io.BytesIO(viewer.still().png)).convert("RGB")).astype(int)
+
+
+def near(image: np.ndarray[Any, Any], colour: str, within: int = 40) -> int:
+    return int((np.abs(image - rgb_of(colour)) <= within).all(axis=-1).sum())
+
+
+def test_three_planes_at_the_cursor_with_the_contours_that_are_on(viewer: SliceViewer) -> None:
+    image = picture_of(viewer)
+    # 192 x 160 x 192 mm, the longer side of a plane 340 pixels: 340 x 283, 283 x 340, 340 x 340
+    assert image.shape == (340, 340 + 283 + 340 + 2 * 4, 3)
+    blue, orange = styles()[0].colour, styles()[1].colour
+    assert near(image, blue) > 100
+    # the ball of Expert A, 18 mm, lies at the patient's right, which is left: at 340 px / 192 mm
+    axial = image[28:-28, :340]
+    at = np.argwhere((np.abs(axial - rgb_of(blue)) <= 40).all(axis=-1))
+    middle = (at.min(axis=0) + at.max(axis=0)) / 2
+    scale = 340 / 192
+    assert middle[1] == pytest.approx(170 - HOT_MM[0] * scale, abs=3)
+    assert middle[0] == pytest.approx(142 - HOT_MM[1] * scale, abs=3)
+    viewer.visible = ["Expert B"]
+    image = picture_of(viewer)
+    assert near(image, blue) < 10
+    assert near(image, orange) > 50
+
+
+def test_it_follows_view_and_look(viewer: SliceViewer) -> None:
+    grey = picture_of(viewer)
+    viewer.mode = "ct"
+    assert np.abs(picture_of(viewer) - grey).max() > 100
+    viewer.view = "disagreement"
+    image = picture_of(viewer)
+    assert viewer.still().plan.words == "filled: only Expert A, only Expert B, and both"
+    assert near(image, PAIR_COLOURS[0]) > 50
+    viewer.heat = True
+    assert viewer.still().plan.words == "filled: how many of 4 readers say yes"
+    viewer.view = "probability"
+    assert viewer.still().plan.fill == {"kind": "wash", "model": "Model A"}
+
+
+def test_a_pet_that_ends_before_the_ct_leaves_the_rest_grey(viewer: SliceViewer) -> None:
+    case = patient()
+    grid = case.pet.grid
+    low = Grid.straight((96, 80, 10), grid.spacing_mm, grid.to_mm((0, 0, 0)).tolist())
+    short = replace(case, pet=Volume(case.pet.array[:, :, :10], low, "SUVbw"))
+    viewer.show(short, styles(), cursor_mm=HOT_MM)
+    viewer.visible = []
+    image = picture_of(viewer)
+    # on the axial slice of the cursor there is no uptake: all of it is grey but the letters
+    axial = image[28:-28, :340]
+    assert (axial.max(axis=-1) - axial.min(axis=-1)).max() < 30
+    assert axial.max() > 150
+
+
+BAD = "<img src=x onerror=alert(1)>"
+
+
+class Seen(HTMLParser):
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, text: str) -> None:
+        self.texts += text
+
+
+def test_names_are_text_and_long_tables_are_cut(viewer: SliceViewer) -> None:
+    readers = tuple(replace(reader, name=BAD + reader.name) for reader in READERS)
+    viewer.show(patient(BAD, readers), styles(readers))
+    table = pd.DataFrame({"Patient": [BAD] * 40, BAD: [0.5, None] * 20})
+    seen = Seen(still_html(BAD, viewer.still(), table))
+    pictures = [attributes for tag, attributes in seen.tags if tag == "img"]
+    assert len(pictures) == 1
+    assert str(pictures[0]["src"]).startswith("data:image/png;base64,")
+    assert seen.texts.count(BAD) >= 4 + 1 + 30
+    assert "10 more patients are not listed" in seen.texts
+    bundle = viewer._repr_mimebundle_()[0]
+    assert len([tag for tag, _ in Seen(bundle["text/html"]).tags if tag == "img"]) == 1
+
+
+def test_a_front_end_chooses_widget_picture_or_text(viewer: SliceViewer) -> None:
+    bundle, _ = viewer._repr_mimebundle_()
+    view = "application/vnd.jupyter.widget-view+json"
+    assert set(bundle) == {view, "text/plain", "text/html", "image/png"}
+    assert bundle[view]["model_id"] == viewer.model_id
+    assert base64.b64decode(bundle["image/png"]).startswith(b"\x89PNG")
+    assert len(bundle["image/png"]) < 200_000
+    # nothing shown yet, nothing to picture
+    assert set(SliceViewer()._repr_mimebundle_()[0]) == {view, "text/plain"}
+
+
+def test_the_last_picture_is_renewed_once_all_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[str, dict[str, str], str]] = []
+    monkeypatch.setattr(still, "SETTLE_S", 0.05)
+    for name in ("display", "update_display"):
+        monkeypatch.setattr(
+            still,
+            name,
+            lambda data, name=name, **how: shown.append((name, data, how["display_id"])),
+        )
+    made: list[int] = []
+    last = LastPicture(lambda: made.append(1) or {"text/plain": str(len(made))})
+
+    async def use() -> None:
+        last.renew()
+        await asyncio.sleep(0.15)
+        assert shown == []  # never displayed: nothing to renew
+        last.display()
+        for _ in range(5):
+            last.renew()
+        await asyncio.sleep(0.3)
+        last.renew()
+        last.cancel()
+        await asyncio.sleep(0.15)
+
+    asyncio.run(use())
+    assert [(name, data["text/plain"]) for name, data, _ in shown] == [
+        ("display", "1"),
+        ("update_display", "2"),
+    ]
+    assert shown[0][2] == shown[1][2]
+
+
+def test_pictures_show_the_pair_that_the_page_shows() -> None:
+    names = [reader.name for reader in READERS]
+    pairs = [[], ["Expert A", "Expert B"], ["Expert B", "Model A"], ["Model A", "Expert B"]]
+    pairs += [["Model A", "Model B"], ["Model B", "Model A"], ["Expert B", "Expert A"]]
+    teams = [READERS, READERS[:3], (READERS[0], READERS[3]), READERS[2:], READERS[:2]]
+    cases = [
+        (view, pair, team, soft)
+        for view in VIEWS[1:]
+        for team in teams
+        for pair in pairs
+        if set(pair) <= {reader.name for reader in team}
+        for soft in ([], ["Model B"], names[2:])
+    ]
+    asked = [
+        {
+            "view": view,
+            "pair": pair,
+            "readers": [
+                {
+                    "name": reader.name,
+                    "kind": reader.kind,
+                    "learned_from": reader.learned_from or "",
+                    "probability": reader.name in soft or None,
+                }
+                for reader in team
+            ],
+        }
+        for view, pair, team, soft in cases
+    ]
+    script = (
+        "import {pairOf} from './boneviz/show/front/modes.js';"
+        f"console.log(JSON.stringify({json.dumps(asked)}"
+        ".map((c) => pairOf(c.view, c.pair, c.readers))))"
+    )
+    in_page = json.loads(run_node("--input-type=module", "--eval", script))
+    here = [pair_of(view, pair, team, soft) for view, pair, team, soft in cases]
+    assert [None if pair is None else list(pair) for pair in here] == in_page
+    assert len(cases) > 100
+    assert None in here
+
+
+def test_a_view_with_nothing_to_show_shows_the_contours() -> None:
+    plan = plan_of("error", [], styles()[:2], soft=[], visible=["Expert B"], heat=False)
+    assert [line["name"] for line in plan.lines] == ["Expert B"]
+    assert plan.fill == {"kind": "none"}

@@ -90,7 +90,9 @@ class Drawing:
         array.setflags(write=False)
         return Volume(array, self.grid, "label")
 
-    def brush(self, centres_mm: ArrayLike, *, radius_mm: float) -> Drawing:
+    def brush(
+        self, centres_mm: ArrayLike, *, radius_mm: float, across: int | None = None
+    ) -> Drawing:
         """Set the voxels under a ball, or under the balls of one stroke.
 
         Parameters
@@ -99,18 +101,22 @@ class Drawing:
         radius_mm : above 0; a voxel is under a ball whose centre is at most this far from its own.
             The voxel that a ball's centre lies in is always under it. What lies beyond the grid
             is left out
+        across : an axis of the grid, 0 to 2: of each ball only the slice across it that holds the
+            ball's centre; by default the whole ball
 
         Raises
         ------
         InputError
-            A radius that is not above 0, or a centre that is not three finite numbers.
+            A radius that is not above 0, a centre that is not three finite numbers, or no axis.
         """
-        under = self._under(centres_mm, radius_mm)
+        under = self._under(centres_mm, radius_mm, across)
         return self._changed(np.setdiff1d(under, self.position, assume_unique=True))
 
-    def erase(self, centres_mm: ArrayLike, *, radius_mm: float) -> Drawing:
+    def erase(
+        self, centres_mm: ArrayLike, *, radius_mm: float, across: int | None = None
+    ) -> Drawing:
         """Clear the voxels under a ball, or under the balls of one stroke, as `brush` sets them."""
-        under = self._under(centres_mm, radius_mm)
+        under = self._under(centres_mm, radius_mm, across)
         return self._changed(np.intersect1d(under, self.position, assume_unique=True))
 
     def fill_above(
@@ -183,24 +189,30 @@ class Drawing:
             self.grid, np.setxor1d(self.position, voxels, assume_unique=True), tuple(past)
         )
 
-    def _under(self, centres_mm: ArrayLike, radius_mm: float) -> Positions:
+    def _under(self, centres_mm: ArrayLike, radius_mm: float, across: int | None) -> Positions:
         """Return the positions, ascending, of all voxels under the balls."""
+        if across not in (None, 0, 1, 2):
+            raise InputError(f"slices across axis {across!r}: expected 0, 1, 2 or None")
         found = []
         for centre_mm in _points(centres_mm):
-            lower, _, near = self._ball(centre_mm, radius_mm)
+            lower, _, near = self._ball(centre_mm, radius_mm, across)
             found.append(self._positions(np.argwhere(near) + lower))
         return np.unique(np.concatenate(found))
 
     def _ball(
-        self, centre_mm: NDArray[np.float64], radius_mm: float
+        self, centre_mm: NDArray[np.float64], radius_mm: float, across: int | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
         """Return first and last index of a box within the grid, and what of it is in the ball."""
         if not (math.isfinite(radius_mm) and radius_mm > 0):
             raise InputError(f"a radius of {radius_mm} mm: expected a finite number above 0")
         axes_mm = self.grid.affine_ras_mm[:3, :3]
         centre = self.grid.to_index(centre_mm)
+        # a voxel as far away as the ball reaches stays in it, whatever rounding says
+        limit_mm = radius_mm * (1 + 1e-9) + 1e-9
         # how far the ball reaches along the grid's own axes
-        reach = radius_mm * np.linalg.norm(np.linalg.inv(axes_mm), axis=1)
+        reach = limit_mm * np.linalg.norm(np.linalg.inv(axes_mm), axis=1)
+        if across is not None:
+            reach[across] = 0.0
         nearest = np.rint(centre)
         last = np.array(self.grid.shape) - 1
         lower = np.maximum(np.minimum(np.ceil(centre - reach), nearest), 0).astype(np.int64)
@@ -211,8 +223,7 @@ class Drawing:
         for a, b in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)):
             if product := (1 if a == b else 2) * float(axes_mm[:, a] @ axes_mm[:, b]):
                 squared += product * away[a] * away[b]
-        # a voxel as far away as the ball reaches stays in it, whatever rounding says
-        near = np.asarray(squared <= (radius_mm * (1 + 1e-9) + 1e-9) ** 2)
+        near = np.asarray(squared <= limit_mm**2)
         if ((lower <= nearest) & (nearest <= upper)).all():
             near[tuple((nearest.astype(np.int64) - lower).tolist())] = True
         return lower, upper, near

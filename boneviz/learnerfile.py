@@ -130,6 +130,33 @@ class LearnerFile:
         assert session is not None  # the first row gave it
         return cls(folder, ledger, session, tuple(results))
 
+    @classmethod
+    def resume(cls, folder: str | Path, session: Session, *, utc: datetime) -> LearnerFile:
+        """Go on with the session in the folder, or start this one where there is none.
+
+        Parameters
+        ----------
+        session : as it begins, with nothing committed
+
+        Raises
+        ------
+        InputError
+            The folder holds another session: of another learner, cohort, seed or other cases.
+        LedgerError
+            As `open` and `start`.
+        """
+        if not (Path(folder) / LEDGER).exists():
+            return cls.start(folder, session, utc=utc)
+        kept = cls.open(folder)
+        for what in ("learner", "cohort_id", "seed", "case_ids", "experts"):
+            found, expected = getattr(kept.session, what), getattr(session, what)
+            if found != expected:
+                raise InputError(
+                    f"{folder}: the session in it has the {what.replace('_', ' ')} {_said(found)}, "
+                    f"expected {_said(expected)}; choose another folder, or start with the same"
+                )
+        return kept
+
     def commit(self, case: Case, drawing: Drawing, *, utc: datetime) -> tuple[LearnerFile, Reveal]:
         """Commit to a drawing of the current case, keep it, and see both experts.
 
@@ -251,6 +278,12 @@ def over_session(table: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def _said(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(each.name if isinstance(each, Reader) else str(each) for each in value)
+    return str(value)
 
 
 def _path(folder: Path, case_id: str) -> Path:

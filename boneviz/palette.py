@@ -36,7 +36,8 @@ PAIRS = (
     ("#c77dff", "#f0d6ff"),
     ("#2fbf71", "#c4f5d9"),
 )
-LEARNER = "#d01050"
+# never beside models, so only apart from experts, from bone and soft tissue, and from hot uptake
+LEARNER = "#00e08a"
 #: the outline between two models, dashed as they are; never beside a learner's
 DIAL = "#de2098"
 

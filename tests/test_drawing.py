@@ -42,6 +42,23 @@ def test_a_ball_finer_than_voxels_draws_the_one_that_it_is_in() -> None:
     assert voxels(BLANK.brush(at(2.4, 1.7, 2.4), radius_mm=0.1)) == [(2, 2, 2)]
 
 
+def test_a_disc_is_the_ball_on_one_slice() -> None:
+    # 5 mm reach two voxels along x, one along y, one along z; hypot(4, 3) = 5 is as far as that
+    ball = BLANK.brush(at(2, 2, 2), radius_mm=5)
+    for across, place in ((0, 2), (1, 2), (2, 2)):
+        disc = BLANK.brush(at(2, 2, 2), radius_mm=5, across=across)
+        assert voxels(disc) == [v for v in voxels(ball) if v[across] == place]
+    assert len(voxels(BLANK.brush(at(2, 2, 2), radius_mm=5, across=2))) == 5 + 2 * 5
+    # centred 2 mm above its slice it is as wide as the ball is there: sqrt(5^2 - 2^2) = 4.6 mm
+    above = BLANK.brush(at(2, 2, 2.4), radius_mm=5, across=2)
+    assert len(voxels(above)) == 5 + 2 * 3
+    assert ball.erase(at(2, 2, 2), radius_mm=5, across=2).n_voxels == ball.n_voxels - 15
+    # the slice that a ball's centre lies in is not there
+    assert BLANK.brush(at(2, 2, -0.6), radius_mm=20, across=2) is BLANK
+    with pytest.raises(InputError, match="across axis 3: expected 0, 1, 2 or None"):
+        BLANK.brush(at(2, 2, 2), radius_mm=5, across=3)
+
+
 def test_what_lies_beyond_the_grid_is_left_out() -> None:
     # of the ball of 3 mm around a corner, two neighbours are there
     assert voxels(BLANK.brush(at(0, 0, 0), radius_mm=3)) == [(0, 0, 0), (0, 1, 0), (1, 0, 0)]

@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -91,6 +91,27 @@ def test_a_session_goes_on_where_it_stopped(tmp_path: Path) -> None:
         file, seen = again.commit(CASES[case_id], drawing_at(where), utc=NOON)
         assert seen.results == file.results[-2:]
     assert LearnerFile.open(file.folder).session.current is None
+
+
+def test_a_folder_is_gone_on_with_only_by_its_own_session(tmp_path: Path) -> None:
+    file = LearnerFile.resume(tmp_path, session_of(), utc=NOON)
+    assert file.session.current == "P2"
+    file.commit(CASES["P2"], drawing_at(DRAWN["P2"]), utc=NOON)
+    again = LearnerFile.resume(tmp_path, session_of(), utc=NOON)
+    assert again.session.current == "P1"
+    assert len(again.ledger.rows) == 2
+    for other, message in (
+        (session_of("Lee"), "the learner Kim, expected Lee; choose another folder"),
+        (session_of(cohort_id="big"), "the cohort id tiny, expected big"),
+        (replace(session_of(), seed=6), "the seed 5, expected 6"),
+        (replace(session_of(), case_ids=("P2", "P1")), "the case ids P2, P1, P3, expected P2, P1"),
+        (
+            replace(session_of(), experts=(EXPERT_A, EXPERT_B)),
+            "the experts Expert B, Expert A, expected Expert A, Expert B",
+        ),
+    ):
+        with pytest.raises(InputError, match=message):
+            LearnerFile.resume(tmp_path, other, utc=NOON)
 
 
 def test_what_is_logged_says_when_what_and_how(original: LearnerFile) -> None:

@@ -22,6 +22,7 @@ def test_there_are_notebooks() -> None:
         "02_cross_evaluation.ipynb",
         "03_train_two_experts.ipynb",
         "04_why_patient_level_3d.ipynb",
+        "05_teaching.ipynb",
         "06_your_own_data.ipynb",
     ]
 
@@ -62,3 +63,13 @@ def test_notebooks_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         words = notebook.cells[-2].outputs[0].text
         assert "n = 8" in words
         assert "n is patients" in words
+    if path.name.startswith("05"):
+        kept = {path.name for path in tmp_path.glob("teaching/*")}
+        assert kept == {"kim", "two", "three", "five"}
+        # the sensitive style of who fills from a low SUV on, in the table of the group
+        (table,) = [
+            out.data["text/plain"]
+            for out in outputs
+            if "n_closer_by_dice" in out.get("data", {}).get("text/plain", "")
+        ]
+        assert "From SUV 2" in table

@@ -99,12 +99,15 @@ def test_the_simulation_confuses_what_such_eyes_confuse() -> None:
 
 
 @pytest.mark.parametrize("eyes", EYES)
-def test_a_learner_is_solid_and_apart_from_all_others(eyes: str | None) -> None:
+def test_a_learner_is_solid_and_apart_from_experts_and_from_the_image(eyes: str | None) -> None:
     *others, learner = styles_of((*DEMO, Reader("Kim", "learner")))
     assert not learner.dashed
     assert [style.colour for style in others] == [style.colour for style in styles_of(DEMO)]
-    for other in others:
-        assert distance(seen(learner.colour, eyes), seen(other.colour, eyes)) >= 15
+    # a learner is shown beside experts alone, on bone, soft tissue, and uptake red to white
+    experts = [style.colour for style in others if style.reader.kind == "expert"]
+    assert len(experts) == 2
+    for other in (*experts, "#b0b0b0", "#4c4c4c", "#ff0000", "#b02020", "#ffffff"):
+        assert distance(seen(learner.colour, eyes), seen(other, eyes)) >= 15, other
 
 
 @pytest.mark.parametrize("eyes", EYES)

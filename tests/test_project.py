@@ -161,7 +161,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 def test_the_front_end_and_the_notebooks_are_looked_at() -> None:
     assert any(path.suffix == ".js" for path in FRONT)
-    assert {path.stem[:2] for path in NOTEBOOKS} >= {"01", "02", "03", "04"}
+    assert {path.stem[:2] for path in NOTEBOOKS} >= {"01", "02", "03", "04", "05"}
 
 
 @pytest.mark.parametrize("path", FRONT, ids=lambda path: path.name)

@@ -15,6 +15,7 @@ import { buildChrome, el, fillLegend, swatch } from "./front/chrome.js";
 import { buildModebar } from "./front/modebar.js";
 import { clearReadout, fillReadout, hottestDepth, inWords, valuesAt } from "./front/readout.js";
 import { keyOf, snapshot, wordsOf } from "./front/snapshot.js";
+import { Artist } from "./front/artist.js";
 import { listenTo } from "./front/input.js";
 
 /** @typedef {import("./front/geometry.js").PlaneName} PlaneName */
@@ -82,6 +83,7 @@ export class SliceView {
       threshold: (name, value) => this.set({ thresholds: { ...this.model.get("thresholds"), [name]: value } }),
       refresh: () => this.refresh(),
     });
+    this.artist = new Artist(this);
     // the colours of the other views are explained where those of the readers stand
     this.chrome.head.append(this.modebar.legend);
     this.image = el("canvas", { class: "bv-image", "data-testid": "slices", "aria-hidden": "true" });
@@ -103,7 +105,7 @@ export class SliceView {
     // JupyterLab must not take the keys and clicks meant for the viewer
     this.root = el(
       "div", { class: "bv-root", "data-testid": "boneviz-viewer", "data-lm-suppress-shortcuts": "true" },
-      this.chrome.head, this.chrome.bar, this.modebar.bar, this.stage, this.notice, this.chrome.readout, this.chrome.spoken,
+      this.chrome.head, this.chrome.bar, this.modebar.bar, this.artist.drawbar.bar, this.stage, this.notice, this.chrome.readout, this.chrome.spoken,
     );
     host.append(this.root);
   }
@@ -183,6 +185,7 @@ export class SliceView {
     clearTimeout(this.timers.tell);
     clearTimeout(this.timers.speak);
     for (const step of this.undo.splice(0)) step();
+    this.artist.leave();
     this.unwatch();
     this.scene?.dispose();
     this.scene = null;
@@ -221,6 +224,7 @@ export class SliceView {
     this.chrome.patient.title = load.info.notes.join("\n");
     fillLegend(this.chrome.legend, load.info.readers, (name) => this.toggleReader(name));
     this.chrome.legend.append(this.chrome.dial);
+    this.artist.open();
     this.refresh();
   }
 
@@ -234,6 +238,7 @@ export class SliceView {
     delete this.root.dataset.drawn;
     this.chrome.legend.replaceChildren();
     this.modebar.clear();
+    this.artist.close();
     this.chrome.spoken.textContent = "";
     clearReadout(this.chrome.cells);
     for (const caption of Object.values(this.captions)) caption.textContent = "";
@@ -460,7 +465,7 @@ export class SliceView {
     const { info } = held;
     const ratio = Math.min(window.devicePixelRatio || 1, 3);
     const { height, boxes } = arrange(width, lattice, this.alone);
-    this.resize(width, height, ratio);
+    this.resize(width, height, ratio, JSON.stringify(boxes));
     const look = this.look;
     const shown = {
       lines: plan.lines, fill: plan.fill, readers: info.readers, thresholds, dial: this.model.get("dial"), box: boxAt(info.box, info.readers, thresholds),
@@ -481,9 +486,10 @@ export class SliceView {
       };
       this.views[plane] = view;
       const slice = flat ? 0 : voxel[PLANES[plane].normal];
-      const key = JSON.stringify([this.serial, slice, view, look, plan, thresholds, shown.dial, ratio]);
+      const revision = this.artist.revisions[plane];
+      const key = JSON.stringify([this.serial, slice, view, look, plan, thresholds, shown.dial, ratio, revision]);
       if (this.drawn[plane] !== key) {
-        scene.draw(plane, view, sliceMm, look, shown, ratio);
+        scene.draw(plane, view, sliceMm, look, { ...shown, revision }, ratio);
         this.drawn[plane] = key;
       }
       this.caption(plane, box, sliceMm, slice, lattice.shape);
@@ -491,15 +497,16 @@ export class SliceView {
     drawOverlay(this.pen, ratio, this.views, this.cursor, {
       suvMin: look.suvMin, suvMax: look.suvMax, colourMap: look.colourMap, barIn: boxes.mip ? "mip" : this.alone,
     });
+    this.artist.ring(this.pen);
     this.showValues(look, plan, held, thresholds);
     this.modebar.show(plan, this.info, thresholds, look.colourMap);
     this.root.dataset.drawn = String(this.serial);
   }
 
-  /** @param {number} width @param {number} height @param {number} ratio */
-  resize(width, height, ratio) {
+  /** @param {number} width @param {number} height @param {number} ratio @param {string} boxes where the panels are: what lies between them is cleared */
+  resize(width, height, ratio, boxes) {
     const [w, h] = [Math.round(width * ratio), Math.round(height * ratio)];
-    const size = `${w} ${h} ${this.alone}`;
+    const size = `${w} ${h} ${boxes}`;
     if (this.size === size) return;
     this.size = size;
     this.stage.style.height = `${height}px`;

@@ -59,6 +59,10 @@ MODULES = (
     "front/modebar.js",
     "front/readout.js",
     "front/snapshot.js",
+    "front/draw.js",
+    "front/easel.js",
+    "front/drawbar.js",
+    "front/artist.js",
     "front/input.js",
     "viewer.js",
 )
@@ -155,6 +159,7 @@ class SliceViewer(anywidget.AnyWidget):
         cursor_mm: Sequence[float] | None = None,
         visible: Sequence[str] | None = None,
         pair: Sequence[str] | None = None,
+        draws: str = "",
     ) -> None:
         """Show a case in place of the one before.
 
@@ -168,6 +173,8 @@ class SliceViewer(anywidget.AnyWidget):
         visible : names of the readers to draw at first; by default all
         pair : names of reference and candidate; by default those shown before where both are
             here, else the first two readers
+        draws : name of a reader whose outline the page offers to draw; only a
+            `boneviz.show.canvas.Canvas` takes what is drawn
 
         Raises
         ------
@@ -205,6 +212,7 @@ class SliceViewer(anywidget.AnyWidget):
                     "pair_colours": list(PAIR_COLOURS),
                     "dial_colour": DIAL,
                     "heat_colours": list(heat_colours(len(styles))),
+                    "draws": draws,
                 }
                 place_mm = start_mm(case, packed.bits) if cursor_mm is None else cursor_mm
                 self.cursor_mm = [float(v) for v in place_mm]

@@ -28,6 +28,7 @@ Fixtures (in ``tests/browser/conftest.py``, for every test below ``tests/browser
     ``errors``, ``requests``    console errors and addresses so far
     ``allowed_errors``          substrings of errors that a test provokes on purpose
     ``received_bytes``          over web sockets so far
+    ``frames``                  what came over them, text as bytes; kept from when it is set to []
 
 Without a browser the tests fail with the reason; they do not skip.
 """
@@ -213,6 +214,7 @@ class NotebookPage:
         self.requests: list[str] = []
         self.allowed_errors: list[str] = []
         self.received_bytes = 0
+        self.frames: list[bytes] | None = None
         page.on("request", lambda request: self.requests.append(request.url))
         page.on("websocket", self._on_socket)
         page.on("pageerror", lambda error: self.errors.append(f"uncaught: {error}"))
@@ -227,6 +229,8 @@ class NotebookPage:
 
         def count(payload: str | bytes) -> None:
             self.received_bytes += len(payload)
+            if self.frames is not None:
+                self.frames.append(payload.encode() if isinstance(payload, str) else payload)
 
         web_socket.on("framereceived", count)
 

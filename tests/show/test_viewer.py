@@ -8,7 +8,6 @@ import io
 import json
 import re
 import shutil
-import subprocess
 import sys
 import threading
 import time
@@ -21,6 +20,7 @@ from typing import Any
 import anywidget
 import numpy as np
 import pytest
+from nodejs import node, run_node
 from numpy.typing import NDArray
 from PIL import Image
 from traitlets import TraitError
@@ -624,29 +624,6 @@ def test_the_page_gets_one_module_that_asks_nothing_of_the_network() -> None:
     assert {f"front/{p.name}" for p in module.FRONT.glob("front/*.js")} | {"viewer.js"} == set(
         module.MODULES
     )
-
-
-def node() -> str:
-    """Return the path of node: the system's, else the one that Playwright brings."""
-    if found := shutil.which("node"):
-        return found
-    try:
-        from playwright._impl._driver import compute_driver_executable
-
-        path = compute_driver_executable()[0]
-    except ImportError as error:
-        pytest.fail(f"no node on the PATH, and no Playwright, which brings one: {error}")
-    if not Path(path).exists():
-        pytest.fail(f"no node on the PATH, and none where Playwright should have it: {path}")
-    return str(path)
-
-
-def run_node(*arguments: str) -> str:
-    done = subprocess.run(
-        [node(), *arguments], capture_output=True, text=True, check=False, cwd=REPO
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def test_the_front_ends_pure_functions() -> None:

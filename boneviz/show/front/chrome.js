@@ -27,6 +27,16 @@ export const HELP = [
   ["?", "this help"],
 ];
 
+/** What is added where a case may be drawn on. */
+export const DRAWING_HELP = [
+  ["B, E, G, L", "brush, eraser, fill from an SUV on, or look"],
+  ["Click or drag with brush or eraser", "draw or erase"],
+  ["Enter", "draw, erase or fill at the crosshair"],
+  ["[ and ]", "smaller or larger brush and eraser"],
+  ["D", "brush and eraser on this slice alone, or as a ball"],
+  ["Z, Y", "undo, redo"],
+];
+
 /**
  * An element with properties, attributes and children; strings become text nodes.
  *
@@ -134,6 +144,7 @@ export function buildChrome(act) {
 
   const helpList = el("dl", {});
   for (const [keys, what] of HELP) helpList.append(el("dt", {}, keys), el("dd", {}, what));
+  for (const [keys, what] of DRAWING_HELP) helpList.append(el("dt", { class: "bv-drawing" }, keys), el("dd", { class: "bv-drawing" }, what));
   const helpClose = el("button", { type: "button", class: "bv-tool", "data-testid": "help-close", onclick: () => act.help() }, "Close");
   const helpBox = el(
     "div", { class: "bv-help", role: "dialog", "aria-label": "Keyboard and mouse", "data-testid": "help-box", hidden: true },

@@ -70,11 +70,13 @@ export function listenTo(view) {
     event.preventDefault();
     drag = { kind: dragKind(event), plane, x, y };
     view.pointed = plane;
+    if (drag.kind === "cursor" && view.artist.down(plane, x, y)) drag.kind = "draw";
     if (drag.kind === "cursor") view.pointAt(plane, x, y);
   });
 
   on(stage, "pointermove", (/** @type {PointerEvent} */ event) => {
     const { x, y, plane } = place(event);
+    view.artist.move(plane, x, y);
     if (!drag) {
       view.pointed = plane ?? view.pointed;
       return;
@@ -83,14 +85,20 @@ export function listenTo(view) {
     drag = { ...drag, x, y };
     if (drag.kind === "cursor") view.pointAt(drag.plane, x, y);
     else if (drag.kind === "pan") view.panBy(drag.plane, dx, dy);
-    else view.changeWindow(-2 * dy, 4 * dx);
+    else if (drag.kind === "window") view.changeWindow(-2 * dy, 4 * dx);
   });
 
-  for (const type of ["pointerup", "pointercancel", "lostpointercapture"]) on(stage, type, () => (drag = null));
+  for (const type of ["pointerup", "pointercancel", "lostpointercapture"]) {
+    on(stage, type, () => {
+      view.artist.up();
+      drag = null;
+    });
+  }
+  on(stage, "pointerleave", () => drag ?? view.artist.move(null, 0, 0));
 
   on(stage, "dblclick", (event) => {
     const { x, y, plane } = place(event);
-    if (!plane) return;
+    if (!plane || view.artist.tool !== "look") return;
     view.pointAt(plane, x, y);
     view.centreHere();
   });
@@ -105,7 +113,7 @@ export function listenTo(view) {
     const target = /** @type {HTMLElement} */ (event.target);
     if (event.key === "Escape" && !view.chrome.helpBox.hidden) return view.toggleHelp();
     if (target.closest("input, select") || event.ctrlKey || event.metaKey || event.altKey) return;
-    const action = actionOf(view, event.key);
+    const action = view.artist.actionOf(event.key.toLowerCase(), !target.closest("button")) ?? actionOf(view, event.key);
     if (!action) return;
     event.preventDefault();
     action();

@@ -20,7 +20,7 @@ const ROLES = {
 /** @param {string} id @param {(value: string) => void} onChange */
 function chooser(id, onChange) {
   const select = el("select", { "data-testid": id, onchange: () => onChange(select.value) });
-  const label = el("span", {});
+  const label = el("span", {}, "Reader");
   return { select, label, whole: el("label", { class: "bv-field" }, label, select) };
 }
 
@@ -77,7 +77,7 @@ export function buildModebar(act) {
     act.refresh();
   });
   const slider = el("input", {
-    type: "range", min: 0.01, max: 1, step: 0.01, "data-testid": "threshold",
+    type: "range", min: 0.01, max: 1, step: 0.01, "data-testid": "threshold", "aria-label": "Threshold",
     title: "From which probability on the model says yes; double-click for 0.50",
     oninput: () => act.threshold(tuned, slider.valueAsNumber), ondblclick: () => act.threshold(tuned, 0.5),
   });
@@ -104,6 +104,8 @@ export function buildModebar(act) {
       offer(reference.select, names(references), plan.pair[0]);
       offer(candidate.select, names(candidates), plan.pair[1]);
       [reference.label.textContent, candidate.label.textContent] = ROLES[plan.view];
+      const learns = info.readers.some(({ name, kind }) => name === plan.pair?.[1] && kind === "learner");
+      if (plan.view === "error" && learns) candidate.label.textContent = "Learner";
     }
     const models = names(info.readers.filter((reader) => reader.probability));
     const fixed = plan.view === "error" || plan.view === "probability" ? (plan.pair?.[1] ?? models[0]) : "";

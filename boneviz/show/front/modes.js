@@ -2,7 +2,7 @@
 
 /** @typedef {"readers" | "disagreement" | "error" | "probability"} ViewName */
 /** @typedef {{volume: string, mip: string, first: [number, number, number], profile: number[][]}} Probability */
-/** @typedef {{name: string, colour: string, dashed: boolean, kind: "expert" | "model", learned_from: string, probability: Probability | null, made?: boolean}} Reader one that is made in the page has no bit */
+/** @typedef {{name: string, colour: string, dashed: boolean, kind: "expert" | "model" | "learner", learned_from: string, probability: Probability | null, made?: boolean}} Reader one that is made in the page has no bit */
 /** @typedef {{name: string, colour: string, dashed: boolean, visible: boolean}} Line */
 /** @typedef {{kind: "none"} | {kind: "pair", reference: string, candidate: string} | {kind: "heat"} | {kind: "wash", model: string}} Fill */
 /** @typedef {{mark: "stripes" | "counter" | "dots" | "flat" | "line" | "dashes", colour: string, text: string}} Meaning */
@@ -39,7 +39,7 @@ export function thresholdOf(thresholds, name) {
 /** Who may be the reference and who the candidate of a view. @param {ViewName} view @param {Reader[]} readers @returns {[Reader[], Reader[]]} */
 export function offered(view, readers) {
   const of = (/** @type {string} */ kind) => readers.filter((reader) => reader.kind === kind);
-  if (view === "error") return [of("expert"), of("model")];
+  if (view === "error") return [of("expert"), readers.filter((reader) => reader.kind !== "expert")];
   if (view === "probability") return [readers, readers.filter((reader) => reader.probability)];
   return [readers, readers];
 }

@@ -79,6 +79,9 @@ export class Pictures {
     this.mipLook = "";
   }
 
+  /** A part of the bits has changed: Python, which has drawn it too, is asked anew at the next draw. */
+  update() {}
+
   /** Forget the volumes of a case before. @param {string[]} names */
   retain(names) {
     for (const name of [...this.volumes.keys()]) if (!names.includes(name)) this.volumes.delete(name);
@@ -131,11 +134,11 @@ export class Pictures {
     const lattice = /** @type {{lattice: Lattice}} */ (this.volumes.get("ct")).lattice;
     if (plane === "mip") this.drawProjection(look);
     else {
-      const { dial, fill, thresholds } = shown;
+      const { dial, fill, thresholds, revision } = shown;
       const lines = shown.lines.filter((line) => line.visible);
       const serial = this.model.get("case_info").serial;
       const request = { serial, position_mm: sliceMm, mm_per_pixel: Math.max(0.25, 1 / (view.pxPerMm * ratio)), look, lines, fill, thresholds, dial };
-      const key = JSON.stringify([serial, sliceMm[PLANES[plane].normal], look, lines, fill, thresholds, dial, request.mm_per_pixel]);
+      const key = JSON.stringify([serial, sliceMm[PLANES[plane].normal], look, lines, fill, thresholds, dial, request.mm_per_pixel, revision]);
       this.wishes.want(plane, key, request);
       this.send();
     }

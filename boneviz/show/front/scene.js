@@ -12,7 +12,7 @@ import { colourTable, parseHex } from "./window.js";
 /** @typedef {import("./geometry.js").View} View */
 /** @typedef {{level: number, width: number, suvMin: number, suvMax: number, opacity: number, mode: "ct" | "pet" | "fused", colourMap: string, exact: boolean}} Look */
 /** @typedef {import("./modes.js").Line} Line */
-/** @typedef {{lines: Line[], fill: import("./modes.js").Fill, readers: import("./modes.js").Reader[], thresholds: Record<string, number>, dial: object, box: [number[], number[]] | null, pairColours: string[], heatColours: string[]}} Shown what the readers say, and how it is shown */
+/** @typedef {{lines: Line[], fill: import("./modes.js").Fill, readers: import("./modes.js").Reader[], thresholds: Record<string, number>, dial: object, revision: number, box: [number[], number[]] | null, pairColours: string[], heatColours: string[]}} Shown what the readers say, and how it is shown */
 
 export const MAX_READERS = 8;
 /** Texture units: 0 CT, 1 PET, 2 bits, 3 colours, then the models' probabilities and the wash. */
@@ -140,6 +140,23 @@ export class Scene {
       gl.texImage3D(gl.TEXTURE_3D, 0, gl.R8UI, z, y, x, 0, gl.RED_INTEGER, gl.UNSIGNED_BYTE, bytes);
     }
     this.volumes.set(name, { texture, lattice: info.lattice });
+  }
+
+  /** Take over a part of a volume of bits that has changed. @param {string} name @param {Uint8Array} bytes of the whole volume @param {number[]} low @param {number[]} high */
+  update(name, bytes, low, high) {
+    const gl = this.gl;
+    const volume = this.volumes.get(name);
+    if (!volume) return;
+    const { shape } = volume.lattice;
+    const [dx, dy, dz] = high.map((v, axis) => v - low[axis] + 1);
+    gl.activeTexture(gl.TEXTURE4);
+    gl.bindTexture(gl.TEXTURE_3D, volume.texture);
+    gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
+    // read in place from the whole volume
+    const rows = [[gl.UNPACK_ROW_LENGTH, shape[2]], [gl.UNPACK_IMAGE_HEIGHT, shape[1]], [gl.UNPACK_SKIP_PIXELS, low[2]], [gl.UNPACK_SKIP_ROWS, low[1]], [gl.UNPACK_SKIP_IMAGES, low[0]]];
+    for (const [parameter, value] of rows) gl.pixelStorei(parameter, value);
+    gl.texSubImage3D(gl.TEXTURE_3D, 0, low[2], low[1], low[0], dz, dy, dx, gl.RED_INTEGER, gl.UNSIGNED_BYTE, bytes);
+    for (const [parameter] of rows) gl.pixelStorei(parameter, 0);
   }
 
   /** Free the volumes of a case before that the present one has no counterpart of. @param {string[]} names */

@@ -6,8 +6,8 @@
 /** @typedef {import("./geometry.js").Lattice} Lattice */
 /** @typedef {import("./modes.js").Reader} Reader */
 /** @typedef {{lattice: Lattice, bytes: number, type: "half" | "bits" | "bytes", made?: boolean}} VolumeInfo */
-/** @typedef {{serial: number, patient: string, readers: Reader[], hu_range: [number, number], notes: string[], volumes: Record<string, VolumeInfo>, box: [number[], number[]] | null, pair_colours: [string, string, string], heat_colours: string[], dial_colour: string}} CaseInfo */
-/** @typedef {{info: CaseInfo, arrays: Record<string, Uint8Array>, seen: Set<string>, received: number, total: number, ready: boolean}} Load */
+/** @typedef {{serial: number, patient: string, readers: Reader[], hu_range: [number, number], notes: string[], volumes: Record<string, VolumeInfo>, box: [number[], number[]] | null, pair_colours: [string, string, string], heat_colours: string[], dial_colour: string, draws: string}} CaseInfo draws: whose outline may be drawn, or empty */
+/** @typedef {{info: CaseInfo, arrays: Record<string, Uint8Array>, seen: Set<string>, received: number, total: number, ready: boolean, easel?: import("./easel.js").Easel}} Load */
 
 /** @type {Map<string, Store>} */
 const stores = new Map();
@@ -80,6 +80,7 @@ export class Store {
   /** @param {any} message @param {DataView[]} buffers */
   async receive(message, buffers) {
     const load = this.load;
+    if (message.kind === "drawn") return load?.easel?.receive(message, buffers);
     if (message.kind !== "piece" || !load || message.serial !== load.info.serial) return;
     // a DataView onto a larger buffer is handed over as it is, with its own offset and length
     const piece = await gunzip(buffers[0]);

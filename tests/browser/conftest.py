@@ -34,8 +34,21 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
+class Kept:
+    """The page of JupyterLab that goes from test to test, once there is one."""
+
+    page: NotebookPage | None = None
+    busy = False
+
+
+@pytest.fixture(scope="session")
+def kept(browser: Browser) -> Kept:  # before the browser closes, so must the page
+    del browser
+    return Kept()
+
+
 @pytest.fixture
-def notebook(lab: Lab, browser: Browser) -> Iterator[Callable[..., NotebookPage]]:
+def notebook(lab: Lab, browser: Browser, kept: Kept) -> Iterator[Callable[..., NotebookPage]]:
     opened: list[NotebookPage] = []
 
     def open_notebook(
@@ -53,20 +66,34 @@ def notebook(lab: Lab, browser: Browser) -> Iterator[Callable[..., NotebookPage]
             name = write_notebook(lab.notebooks, cells)
         else:
             name = shutil.copy(path, lab.notebooks / f"copy-{len(opened)}-{path.name}").name
-        context = browser.new_context(
-            viewport={"width": width, "height": height}, device_scale_factor=ratio
-        )
-        if init_script:
-            context.add_init_script(init_script)
-        page = NotebookPage(lab, context.new_page(), dark=dark)
-        opened.append(page)
-        page.open(name)
+        plain = ratio == 1 and not dark and not init_script and not kept.busy
+        if plain and kept.page is not None:
+            page = kept.page
+            page.page.set_viewport_size({"width": width, "height": height})
+            opened.append(page)
+            page.open_next(name)
+        else:
+            context = browser.new_context(
+                viewport={"width": width, "height": height}, device_scale_factor=ratio
+            )
+            if init_script:
+                context.add_init_script(init_script)
+            page = NotebookPage(lab, context.new_page(), dark=dark)
+            opened.append(page)
+            page.open(name)
+            if plain:
+                kept.page = page
+        kept.busy = kept.busy or page is kept.page
         page.run_all(wait=wait)
         return page
 
     yield open_notebook
     for page in opened:
-        page.page.context.close()
+        if page is kept.page:
+            page.close_tabs()
+        else:
+            page.page.context.close()
+    kept.busy = False
     lab.stop_kernels()
     for page in opened:
         page.assert_clean()

@@ -6,8 +6,10 @@ Fixtures (in ``tests/browser/conftest.py``, for every test below ``tests/browser
     One JupyterLab server for the session: loopback, a free port, a token, settings and runtime
     files in a temporary folder, the repository as every kernel's working directory and PYTHONPATH.
 ``notebook``
-    ``notebook(cells)`` writes the cells into a notebook, opens it in a fresh page, runs all of it
-    and returns a `NotebookPage`. Keywords: ``width``, ``height`` (of the window, CSS pixels),
+    ``notebook(cells)`` writes the cells into a notebook, opens it, runs all of it and returns a
+    `NotebookPage`. JupyterLab takes longer to load than most tests to run, so its page stays for
+    the next test, with the tab of the last one closed; a page of its own is opened for another
+    theme, ratio or ``init_script``, and beside a notebook that is open. Keywords: ``width``, ``height`` (of the window, CSS pixels),
     ``ratio`` (device pixels per CSS pixel), ``dark``, ``wait`` (seconds; 0: do not wait for cells),
     ``init_script`` (JavaScript that runs in the page before anything else).
     ``notebook(path=Path("notebooks/01_explore.ipynb"))`` opens a copy of a notebook file.
@@ -234,8 +236,24 @@ class NotebookPage:
 
         web_socket.on("framereceived", count)
 
+    def open_next(self, name: str) -> None:
+        """Close what is open in this page's JupyterLab, and open another notebook there."""
+        self.close_tabs()
+        self.errors, self.requests, self.allowed_errors = [], [], []
+        self.received_bytes, self.frames = 0, None
+        self.page.evaluate(
+            "(path) => window.jupyterapp.commands.execute('docmanager:open', {path})", name
+        )
+        self._wait_for_kernel()
+
+    def close_tabs(self) -> None:
+        """Close every tab, saved or not."""
+        self.page.evaluate(
+            "() => [...window.jupyterapp.shell.widgets('main')].forEach((tab) => tab.dispose())"
+        )
+
     def open(self, name: str) -> None:
-        """Open a notebook of the server's folder and wait for its kernel."""
+        """Load JupyterLab, open a notebook of the server's folder and wait for its kernel."""
         page = self.page
         page.goto(f"{self.lab.url}/lab/tree/{name}?token={self.lab.token}&reset")
         page.wait_for_function(f"() => {PANEL}", timeout=60_000)
@@ -250,8 +268,11 @@ class NotebookPage:
             }""",
             self.dark,
         )
-        page.wait_for_function(
-            f"() => ({PANEL}).context.sessionContext.session?.kernel?.status === 'idle'",
+        self._wait_for_kernel()
+
+    def _wait_for_kernel(self) -> None:
+        self.page.wait_for_function(
+            f"() => ({PANEL})?.context.sessionContext.session?.kernel?.status === 'idle'",
             timeout=60_000,
         )
 

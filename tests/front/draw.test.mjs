@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { Sheet, between, joined, rint, underBall } from "../../boneviz/show/front/draw.js";
+import { Sheet, between, joined, toEven, underBall } from "../../boneviz/show/front/draw.js";
 import { Artist } from "../../boneviz/show/front/artist.js";
 import { drawnWords, nextRadius } from "../../boneviz/show/front/drawbar.js";
 import { Easel } from "../../boneviz/show/front/easel.js";
@@ -28,7 +28,7 @@ test("a ball and a disc by hand", () => {
 });
 
 test("halves are rounded as NumPy does", () => {
-  assert.deepEqual([0.5, 1.5, 2.5, -0.5, -1.5, 2.4, 2.6, -2.6].map(rint), [0, 2, 2, 0, -2, 2, 3, -3]);
+  assert.deepEqual([0.5, 1.5, 2.5, -0.5, -1.5, 2.4, 2.6, -2.6].map(toEven), [0, 2, 2, 0, -2, 2, 3, -3]);
 });
 
 test("a stroke has no gaps and ends where the pointer is", () => {

@@ -626,6 +626,12 @@ def test_the_page_gets_one_module_that_asks_nothing_of_the_network() -> None:
     )
 
 
+def test_the_one_module_is_valid(tmp_path: Path) -> None:
+    # joined into one, two modules cannot use one name
+    (tmp_path / "viewer.mjs").write_text(str(SliceViewer._esm))
+    run_node("--check", str(tmp_path / "viewer.mjs"))
+
+
 def test_the_front_ends_pure_functions() -> None:
     run_node("--test", *sorted(str(p) for p in (REPO / "tests" / "front").glob("*.test.mjs")))
 

@@ -9,7 +9,7 @@ import { flatIndex } from "./geometry.js";
 const CHECK = 2 ** 32;
 
 /** The nearest whole number, a half to the even one, as NumPy rounds. @param {number} value */
-export function rint(value) {
+export function toEven(value) {
   const below = Math.floor(value);
   const rest = value - below;
   if (rest !== 0.5) return rest < 0.5 ? below : below + 1;
@@ -27,7 +27,7 @@ export function underBall(lattice, centre, radius, across = null) {
   const { shape, spacing, origin } = lattice;
   const limit = radius * (1 + 1e-9) + 1e-9;
   const at = shape.map((_, axis) => (centre[axis] - origin[axis]) * (1 / spacing[axis]));
-  const nearest = at.map(rint);
+  const nearest = at.map(toEven);
   const reach = spacing.map((step, axis) => (axis === across ? 0 : limit / step));
   const low = at.map((v, axis) => Math.max(0, Math.min(Math.ceil(v - reach[axis]), nearest[axis])));
   const high = at.map((v, axis) => Math.min(shape[axis] - 1, Math.max(Math.floor(v + reach[axis]), nearest[axis])));

@@ -9,8 +9,9 @@ Fixtures (in ``tests/browser/conftest.py``, for every test below ``tests/browser
     ``notebook(cells)`` writes the cells into a notebook, opens it, runs all of it and returns a
     `NotebookPage`. JupyterLab takes longer to load than most tests to run, so its page stays for
     the next test, with the tab of the last one closed; a page of its own is opened for another
-    theme, ratio or ``init_script``, and beside a notebook that is open. Keywords: ``width``, ``height`` (of the window, CSS pixels),
-    ``ratio`` (device pixels per CSS pixel), ``dark``, ``wait`` (seconds; 0: do not wait for cells),
+    theme, ratio or ``init_script``, and beside a notebook that is open. Keywords: ``width``,
+    ``height`` (of the window, CSS pixels), ``ratio`` (device pixels per CSS pixel), ``dark``,
+    ``wait`` (seconds; 0: do not wait for cells),
     ``init_script`` (JavaScript that runs in the page before anything else).
     ``notebook(path=Path("notebooks/01_explore.ipynb"))`` opens a copy of a notebook file.
     At the end of the test its kernel stops, and the test fails if the page had asked for

@@ -12,13 +12,6 @@ from playwright.sync_api import Browser, sync_playwright
 from .harness import Lab, NotebookPage, launch_chromium, write_notebook
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the browser's tests on one worker, one after the other: two browsers are too many."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("browser"))
-
-
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     server = Lab()

@@ -54,7 +54,7 @@ export default {
     bar.append(make("span", { class: "bk-title" }, "Keep"));
     const picture = () => {
       // the slices are drawn in the page: their own viewer makes the picture, without the kernel
-      el.closest(".boneviz-explorer")?.querySelector(".bv-root")?.dispatchEvent(new CustomEvent("boneviz-keep"));
+      el.closest(".boneviz-explorer")?.querySelector("[data-testid=boneviz-viewer]")?.dispatchEvent(new CustomEvent("boneviz-keep"));
     };
     bar.append(button("Picture PNG", "The slices as they are drawn, with legend, without the patient's name (key K)", picture));
     for (const { key, label, hint } of model.get("buttons")) {

@@ -172,7 +172,8 @@ def test_regions_counts_and_probabilities_are_where_they_belong(
         np.testing.assert_allclose(seen, expected, atol=10, err_msg=f"{x_mm}, {y_mm} mm")
     keep_for_all_eyes(page, "probability")
     assert page.page.evaluate("window.busy !== null"), "the kernel was to be busy all along"
-    assert page.received_bytes - received < 20_000
+    # echoes of what was set, and no voxel
+    assert page.received_bytes - received < 50_000
 
     # and Python hears of it all once it is free
     free.touch()

@@ -88,7 +88,9 @@ class OperatingPanel:
         self._numbers = widgets.HBox(
             [
                 widgets.VBox([self.plot], layout={"flex": "2 1 300px", "min_width": "0"}),
-                widgets.VBox([self.table], layout={"flex": "3 1 540px", "min_width": "0"}),
+                widgets.VBox(
+                    [self.table], layout={"flex": "3 1 540px", "min_width": "0", "overflow": "auto"}
+                ),
             ],
             layout={"flex_flow": "row wrap", "grid_gap": "4px 12px"},
         )

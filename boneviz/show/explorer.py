@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from boneviz.show.dial import OperatingPanel
 from boneviz.show.keep import KeepBar, files_of
 from boneviz.show.later import Later
 from boneviz.show.link import Look, link_of, read_link
-from boneviz.show.page import alert, close_all, panels, prose, title
+from boneviz.show.page import alert, close_all, panels, prose, title, unheard
 from boneviz.show.pair import PairChooser
 from boneviz.show.shown import Shown, notes, read_shown
 from boneviz.show.state import (
@@ -113,22 +113,22 @@ class Explorer(widgets.VBox):
         shown = self._read(self.state.case_id)
 
         self.viewer = SliceViewer()
-        self.table = PatientTable(on_select=self._row_chosen)
-        self.surfaces = SurfaceView(on_click=self._surface_clicked)
+        self.table = PatientTable(on_select=self._step(select_case))
+        self.surfaces = SurfaceView(on_click=self._step(move_cursor))
         self.pair = PairChooser(
             self.state.reader_names,
-            on_reference=self._reference_chosen,
-            on_candidate=self._candidate_chosen,
+            on_reference=self._step(choose_reference),
+            on_candidate=self._step(choose_candidate),
         )
         self.atlas = AtlasPanel(
             on_choose=self._region_chosen,
-            on_kinds=self._kinds_chosen,
-            on_least_ml=self._least_chosen,
-            on_order=self._order_chosen,
+            on_kinds=self._step(lambda state, kinds: filter_regions(state, kinds=kinds)),
+            on_least_ml=self._step(lambda state, ml: filter_regions(state, least_ml=ml)),
+            on_order=self._step(order_regions),
             on_key=self._region_key,
         )
         self.strip = StripPanel(on_open=self._patient_of_pair_chosen)
-        self.operating = OperatingPanel(self.viewer, on_curve=self._curve_chosen)
+        self.operating = OperatingPanel(self.viewer, on_curve=self._step(choose_curve))
         self._found = FoundRegions()
         self._evaluation: CrossEvaluation | None = None
         self._readings = shown.readings
@@ -159,7 +159,7 @@ class Explorer(widgets.VBox):
                 widgets.HBox(
                     [
                         widgets.VBox(
-                            [self._panels], layout={"flex": "3 1 520px", "min_width": "0"}
+                            [self._panels], layout={"flex": "3 1 620px", "min_width": "0"}
                         ),
                         widgets.VBox(
                             [self._metric, *shown_matrix, self._words],
@@ -177,15 +177,16 @@ class Explorer(widgets.VBox):
             ]
         )
         self.add_class("boneviz-explorer")
-        self._metric.observe(self._metric_chosen, names="value")
-        self.viewer.observe(self._cursor_moved, names="cursor_mm")
+        self._metric.observe(self._new(choose_metric), names="value")
+        self.viewer.observe(self._new(move_cursor), names="cursor_mm")
         self.viewer.observe(self._readers_toggled, names="visible")
-        self.viewer.observe(self._view_chosen, names="view")
+        self.viewer.observe(self._new(choose_view), names="view")
         self.viewer.observe(self._pair_chosen, names="pair")
-        self.viewer.observe(self._thresholds_set, names="thresholds")
+        self.viewer.observe(self._new(set_thresholds), names="thresholds")
         self.viewer.observe(self._dial_turned, names="dial")
         self.viewer.on_region_key(self._region_key)
-        self._panels.observe(self._panel_chosen, names="selected_index")
+        to_panel = self._new(lambda state, place: show_panel(state, PANELS[place]))
+        self._panels.observe(to_panel, names="selected_index")
         self._render_scores()
         self.state = move_cursor(self.state, shown.cursor_mm)
         self._render_case(shown)
@@ -333,45 +334,23 @@ class Explorer(widgets.VBox):
 
     # callbacks: each takes one step from state to state
 
-    def _row_chosen(self, case_id: str) -> None:
-        self.go(select_case(self.state, case_id))
+    def _step(self, step: Callable[..., ViewState]) -> Callable[..., None]:
+        """Return a callback that takes a step with what it is given."""
+        return lambda *given: self.go(step(self.state, *given))
 
-    def _metric_chosen(self, change: dict[str, Any]) -> None:
-        self.go(choose_metric(self.state, change["new"]))
-
-    def _cursor_moved(self, change: dict[str, Any]) -> None:
-        self.go(move_cursor(self.state, change["new"]))
+    def _new(self, step: Callable[..., ViewState]) -> Callable[[dict[str, Any]], None]:
+        """Return an observer of a trait that takes a step with its new value."""
+        return lambda change: self.go(step(self.state, change["new"]))
 
     def _readers_toggled(self, change: dict[str, Any]) -> None:
         self.go(show_readers(self.state, change["new"], among=self._readers_here()))
-
-    def _view_chosen(self, change: dict[str, Any]) -> None:
-        self.go(choose_view(self.state, change["new"]))
 
     def _pair_chosen(self, change: dict[str, Any]) -> None:
         if len(change["new"]) == 2:
             self.go(choose_pair(self.state, *change["new"]))
 
-    def _thresholds_set(self, change: dict[str, Any]) -> None:
-        self.go(set_thresholds(self.state, change["new"]))
-
     def _dial_turned(self, change: dict[str, Any]) -> None:
         self.go(turn_dial(self.state, change["new"].get("at")))
-
-    def _curve_chosen(self, expert: str, model: str) -> None:
-        self.go(choose_curve(self.state, expert, model))
-
-    def _surface_clicked(self, position_mm: Sequence[float]) -> None:
-        self.go(move_cursor(self.state, position_mm))
-
-    def _panel_chosen(self, change: dict[str, Any]) -> None:
-        self.go(show_panel(self.state, PANELS[change["new"]]))
-
-    def _reference_chosen(self, name: str) -> None:
-        self.go(choose_reference(self.state, name))
-
-    def _candidate_chosen(self, name: str) -> None:
-        self.go(choose_candidate(self.state, name))
 
     def _cell_clicked(self, reference: str, candidate: str) -> None:
         self.go(show_panel(choose_pair(self.state, reference, candidate), "pair"))
@@ -379,15 +358,6 @@ class Explorer(widgets.VBox):
     def _patient_of_pair_chosen(self, patient: str, *pair: str) -> None:
         case_id = worst_session(self.scores, patient, *pair, metric=self.state.metric)
         self.go(open_worst(self.state, case_id, *pair))
-
-    def _kinds_chosen(self, kinds: Iterable[str]) -> None:
-        self.go(filter_regions(self.state, kinds=kinds))
-
-    def _least_chosen(self, least_ml: float) -> None:
-        self.go(filter_regions(self.state, least_ml=least_ml))
-
-    def _order_chosen(self, order: str) -> None:
-        self.go(order_regions(self.state, order))
 
     def _region_chosen(self, number: int) -> None:
         chosen = next(region for region in self._regions() if region.number == number)
@@ -447,16 +417,15 @@ class Explorer(widgets.VBox):
         here = {style.name for style in shown.styles}
         pair = self.state.pair if self.state.pair and here.issuperset(self.state.pair) else None
         # slices of a case without the pair show another; that is nobody's choice
-        self.viewer.unobserve(self._pair_chosen, names="pair")
-        self.viewer.show(
-            shown.case,
-            shown.styles,
-            predictions=shown.probabilities,
-            cursor_mm=shown.cursor_mm,
-            visible=sorted(self.state.visible),
-            pair=pair,
-        )
-        self.viewer.observe(self._pair_chosen, names="pair")
+        with unheard(self.viewer, self._pair_chosen, "pair"):
+            self.viewer.show(
+                shown.case,
+                shown.styles,
+                predictions=shown.probabilities,
+                cursor_mm=shown.cursor_mm,
+                visible=sorted(self.state.visible),
+                pair=pair,
+            )
         self.operating.open(shown, self._styles)
         self._render_dial()
         self.table.select(self.state.case_id)
@@ -510,14 +479,12 @@ class Explorer(widgets.VBox):
         self.viewer.thresholds = dict(self.state.thresholds)
         if self.state.pair and set(self._readers_here()).issuperset(self.state.pair):
             self.viewer.pair = list(self.state.pair)
-
         self._render_dial()
 
     def _render_dial(self) -> None:
         # a case without the two models has no dial; that is nobody's choice
-        self.viewer.unobserve(self._dial_turned, names="dial")
-        self.viewer.dial = self.operating.dial(self.state)
-        self.viewer.observe(self._dial_turned, names="dial")
+        with unheard(self.viewer, self._dial_turned, "dial"):
+            self.viewer.dial = self.operating.dial(self.state)
 
     def _render_operating(self) -> None:
         if self.state.panel == "operating":

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import ipywidgets as widgets
 
 from boneviz.cohort import Cohort
 
-__all__ = ["alert", "close_all", "panels", "prose", "title"]
+__all__ = ["alert", "close_all", "panels", "prose", "title", "unheard"]
 
 
 def panels(parts: dict[str, list[widgets.Widget]]) -> widgets.Tab:
@@ -30,6 +33,18 @@ def close_all(widget: widgets.Widget) -> None:
             close_all(part)
     widget.unobserve_all()
     widget.close()
+
+
+@contextmanager
+def unheard(
+    widget: widgets.Widget, observer: Callable[[dict[str, Any]], None], trait: str
+) -> Iterator[None]:
+    """Change a trait of a widget without its observer's hearing of it."""
+    widget.unobserve(observer, names=trait)
+    try:
+        yield
+    finally:
+        widget.observe(observer, names=trait)
 
 
 def title(cohort: Cohort, case_id: str) -> str:

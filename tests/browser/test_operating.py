@@ -158,9 +158,10 @@ def test_sliders_and_dial_move_contours_at_once_and_numbers_follow(notebook: Ope
     )
     assert wider <= 1
     # beside the matrix the panel is at its narrowest, and no column is cut off
-    page.page.set_viewport_size({"width": 1180, "height": 2200})
+    page.page.set_viewport_size({"width": 1140, "height": 2200})
     page.settle()
-    held = "(t) => { const box = t.closest('.widget-vbox'); return [box.scrollWidth, box.clientWidth]; }"
+    held = """(table) => { const box = table.closest('.widget-vbox');
+      return [box.scrollWidth, box.clientWidth]; }"""
     needed, given = table.evaluate(held)
     assert needed <= given + 1
     page.page.set_viewport_size({"width": 1000, "height": 2200})

@@ -95,6 +95,8 @@ def app_command(notebook: Path, *, port: int) -> list[str]:
         # without one in its environment it makes its own
         "--Voila.auto_token=True",
         "--template=boneviz",
+        # it would serve pictures beside the notebook to everybody, without the token
+        "--VoilaConfiguration.file_denylist=.*",
         # a page that was left open and cut off keeps its kernel, and a patient, no longer
         "--MappingKernelManager.cull_interval=60",
         "--MappingKernelManager.cull_idle_timeout=3600",

@@ -11,12 +11,13 @@ import pandas as pd
 
 from boneviz.errors import InputError
 from boneviz.regions import FLAT, Kind, Region, Tissue
-from boneviz.scoretable import require_suffix
+from boneviz.scoretable import plain_text, require_suffix
 
 __all__ = ["read_regions", "region_of_row"]
 
 TEXTS = ("patient_id", "session", "reference", "candidate", "version")
 MOST_LETTERS = 200  # of a name
+LARGEST = 1e9  # of any number: millimetres, millilitres, voxels
 UNDEFINED = ("reach_mm", "suv_max", "suv_mean", "distance_to_bone_mm")
 COLUMNS = tuple(c for name in Region.__slots__ for c in FLAT.get(name, (name,)))
 
@@ -46,12 +47,16 @@ def region_of_row(row: Mapping[str, Any]) -> Region:
     values["held_out"] = _among(row, "held_out", ("True", "False")) == "True"
     pair = (values["reference"], values["candidate"])
     drawn_by = _among(row, "readers", (*pair, " + ".join(pair)))
+    if pair[0] == pair[1]:
+        raise InputError(f"a region between {pair[0][:40]!r} and itself: expected two readers")
     values["readers"] = pair if drawn_by not in pair else (drawn_by,)
     points = {name: tuple(_number(row, c) for c in columns) for name, columns in FLAT.items()}
     low, high = points["box_mm"][:3], points["box_mm"][3:]
     for name in Region.__slots__:
         if name not in values and name not in points:
             values[name] = _number(row, name)
+    if not (values["rim_mm"] > 0 and 0 < values["threshold"] <= 1):
+        raise InputError("a region with a rim or a threshold that cannot be: expected more than 0")
     return Region(**{**values, **points, "box_mm": (low, high)})
 
 
@@ -89,11 +94,11 @@ def _text(row: Mapping[str, Any], name: str) -> str:
     value = row[name]
     if not isinstance(value, str) or len(value) > MOST_LETTERS:
         raise InputError(f"{name} of a region: expected a text of at most {MOST_LETTERS} letters")
-    return value
+    return plain_text(value)
 
 
 def _among(row: Mapping[str, Any], name: str, known: tuple[str, ...]) -> str:
-    value = str(row[name])
+    value = plain_text(str(row[name]))
     if value not in known:
         expected = ", ".join(repr(each) for each in known)
         raise InputError(f"{name} of a region is {value[:40]!r}: expected one of {expected}")
@@ -108,7 +113,7 @@ def _number(row: Mapping[str, Any], name: str) -> float:
         number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
-    if not math.isfinite(number):
+    if not abs(number) < LARGEST:
         raise InputError(f"{name} of a region is {str(value)[:40]!r}: expected a number")
     return number
 

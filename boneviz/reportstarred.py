@@ -99,22 +99,21 @@ def starred_section(parts: Sequence[str]) -> Section:
 
 
 def _is_there(region: Region, readings: Readings) -> bool:
-    """Whether the readings have this region now, to the voxel."""
-    if not {region.reference, region.candidate} <= {reader.name for reader in readings.readers}:
+    """Whether the readings have this region now, every number of it the same."""
+    try:
+        found = regions(
+            readings.case,
+            region.reference,
+            region.candidate,
+            readings.predictions,
+            rim_mm=region.rim_mm,
+            threshold=region.threshold,
+        )
+    except InputError:  # a reader who is not there any more
         return False
-    found = regions(
-        readings.case,
-        region.reference,
-        region.candidate,
-        readings.predictions,
-        rim_mm=region.rim_mm,
-        threshold=region.threshold,
-    )
-    return any(
-        (each.number, each.n_voxels, each.readers)
-        == (region.number, region.n_voxels, region.readers)
-        for each in found
-    )
+    # an undefined number is equal to none, not even to itself
+    wanted = str(replace(region, version="").as_row())
+    return any(str(replace(each, version="").as_row()) == wanted for each in found)
 
 
 def _changed(region: Region) -> str:

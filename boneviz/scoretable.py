@@ -21,8 +21,10 @@ from boneviz.scorerow import Scores, Status
 
 __all__ = [
     "CohortScores",
+    "csv_of",
     "is_scores",
     "lesions_table",
+    "plain_text",
     "read_scores",
     "require_suffix",
     "row_of",
@@ -33,6 +35,8 @@ __all__ = [
 ]
 
 FAILED = "failed"
+#: what a text begins with that a spreadsheet takes for a formula
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,31 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
             table.to_parquet(temporary, index=False)
         else:
             table.to_csv(temporary, index=False, na_rep="nan")
+
+
+def csv_of(table: pd.DataFrame) -> bytes:
+    """Return a table as a CSV file for a spreadsheet: with accents, and without formulas.
+
+    A text that a spreadsheet would take for a formula, such as a patient id ``=1+1``, has an
+    apostrophe before it, as spreadsheets themselves write it; `plain_text` takes it away.
+
+    Raises
+    ------
+    InputError
+        The table has no rows.
+    """
+    if table.empty:
+        raise InputError("this table has no rows to save")
+
+    def harmless(value: Any) -> Any:
+        return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
+
+    return table.map(harmless).rename(columns=harmless).to_csv(index=False).encode("utf-8-sig")
+
+
+def plain_text(text: str) -> str:
+    """Return a text of `csv_of` as it was."""
+    return text[1:] if text.startswith("'") and text[1:].startswith(FORMULAS) else text
 
 
 def read_scores(path: str | Path) -> CohortScores:

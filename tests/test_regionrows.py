@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import math
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from cases import EXPERT_A, EXPERT_B, case_of, mask_of
 
 from boneviz.errors import InputError
 from boneviz.regionrows import read_regions, region_of_row
 from boneviz.regions import Region, regions, regions_table
-from boneviz.scoretable import write_table
-from boneviz.show.keep import csv_of
+from boneviz.scoretable import csv_of, write_table
 
 # along x, A draws 0, 1, 2 and 5, B draws 2: a boundary, an extra lesion, and a part that both share
 FOUND = regions(
@@ -55,6 +57,10 @@ def test_what_the_page_saves_is_read_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"rim_mm": -1}, "a rim or a threshold that cannot be"),
+        ({"threshold": 7}, "a rim or a threshold that cannot be"),
+        ({"inside_x_mm": 1e300}, "expected a number"),
+        ({"candidate": FOUND[0].reference}, "and itself: expected two readers"),
         ({"kind": "cancer"}, "kind of a region is 'cancer': expected one of 'shared'"),
         ({"tissue": "air"}, "tissue of a region"),
         ({"readers": "Expert C"}, "readers of a region is 'Expert C': expected one of 'Expert A'"),
@@ -92,3 +98,16 @@ def test_a_file_says_which_row_it_is(tmp_path: Path) -> None:
     (tmp_path / "no.parquet").write_bytes(b"PK not parquet")
     with pytest.raises(InputError, match="not a table of regions"):
         read_regions(tmp_path / "no.parquet")
+
+
+def test_names_that_a_spreadsheet_would_run_come_back_as_they_were(tmp_path: Path) -> None:
+    odd = replace(FOUND[0], patient_id='=HYPERLINK("http://x")', reference="@B", readers=("@B",))
+    table = regions_table([odd])
+    kept = csv_of(table.rename(columns={"version": "=1+1"}))
+    cells = pd.read_csv(io.BytesIO(kept), dtype=str, keep_default_na=False)
+    assert cells["patient_id"][0] == '\'=HYPERLINK("http://x")'
+    assert "'=1+1" in cells.columns and cells["reference"][0] == "'@B"
+    assert float(cells["hu_mean"][0]) == odd.hu_mean  # a number below zero stays one
+    (tmp_path / "starred.csv").write_bytes(csv_of(table))
+    (back,) = read_regions(tmp_path / "starred.csv")
+    assert (back.patient_id, back.reference, back.readers) == (odd.patient_id, "@B", ("@B",))

@@ -272,8 +272,9 @@ def test_starred_regions_have_a_section_with_pictures_of_their_pair(cohort: Coho
     assert '<a href="#starred">Starred regions</a>' in page
     assert "no such region any more" not in section[0]
     # one that was starred on other readings is shown, and is said to be gone
-    gone = replace(stars[0], n_voxels=stars[0].n_voxels + 1)
-    assert "no such region any more" in report_page(cohort, starred=(gone,), progress=False)
+    for changes in ({"n_voxels": 1}, {"suv_max": 99.0}, {"kind": "shared"}, {"reference": "Gone"}):
+        gone = replace(stars[0], **changes)
+        assert "no such region any more" in report_page(cohort, starred=(gone,), progress=False)
     # without stars all is as before
     assert 'id="starred"' not in report_page(cohort, progress=False)
     with pytest.raises(InputError, match=r"starred regions of P99: not in the cohort Tiny"):

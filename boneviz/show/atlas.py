@@ -14,6 +14,7 @@ from boneviz.errors import InputError
 from boneviz.palette import ReaderStyle
 from boneviz.readings import Readings
 from boneviz.regions import BONE_SEARCH_MM, Region, regions, regions_table
+from boneviz.scoretable import csv_of
 from boneviz.show.page import prose
 from boneviz.show.rows import RowTable, cell_swatches, cell_text
 from boneviz.show.state import (
@@ -307,8 +308,7 @@ def _download(starred: Sequence[Region]) -> str:
     """Return a link to the starred regions, which is the whole file: no server, no network."""
     if not starred:
         return ""
-    text = regions_table(starred).to_csv(index=False)
-    packed = base64.b64encode(text.encode()).decode()
+    packed = base64.b64encode(csv_of(regions_table(starred))).decode()
     return (
         f'<span style="margin:0 6px">★ {len(starred)} for the report: <a style="text-decoration:'
         f'underline" download="starred.csv" href="data:text/csv;base64,{packed}">save as CSV</a>'

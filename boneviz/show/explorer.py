@@ -25,7 +25,7 @@ from boneviz.scoretable import write_table
 from boneviz.show.atlas import AtlasPanel, FoundRegions
 from boneviz.show.dial import OperatingPanel
 from boneviz.show.keep import KeepBar, files_of
-from boneviz.show.later import Later
+from boneviz.show.later import TURN, Later
 from boneviz.show.link import Look, link_of, read_link
 from boneviz.show.page import alert, close_all, panels, prose, title, unheard
 from boneviz.show.pair import PairChooser
@@ -43,6 +43,7 @@ from boneviz.show.state import (
     filter_regions,
     find_worst,
     first_state,
+    join_stars,
     listed_regions,
     move_cursor,
     open_worst,
@@ -64,6 +65,7 @@ from boneviz.show.viewer import SliceViewer
 
 __all__ = ["Explorer"]
 
+CLOSED = "This explorer is closed; open another."
 ONE_READER = "One reader alone: there is nobody to compare with."
 
 
@@ -199,6 +201,10 @@ class Explorer(widgets.VBox):
 
         A case that cannot be read is not gone to: the page says why and stays where it was.
         """
+        with TURN:
+            self._go(state)
+
+    def _go(self, state: ViewState) -> None:
         before = self.state
         if state.case_id != before.case_id:
             self._open(state)
@@ -233,7 +239,13 @@ class Explorer(widgets.VBox):
         self.go(select_case(self.state, case_id))
 
     def as_table(self, name: str) -> pd.DataFrame:
-        """Return ``patients``, ``regions``, ``pair`` or ``starred`` as they are shown now."""
+        """Return ``patients``, ``regions``, ``pair`` or ``starred`` as they are shown now.
+
+        Raises
+        ------
+        InputError
+            Another name.
+        """
         state = self.state
         if name == "patients":
             return patient_table(self.scores, state.case_ids, metric=state.metric)
@@ -241,7 +253,11 @@ class Explorer(widgets.VBox):
             return regions_table(listed_regions(state, self._regions()))
         if name == "pair" and self._evaluation is not None and state.pair is not None:
             return strip_table(self._evaluation, *state.pair).reset_index(names="Patient")
-        return self.starred if name == "starred" else pd.DataFrame()
+        if name == "pair":
+            return pd.DataFrame()
+        if name != "starred":
+            raise InputError(f"no table {name!r}: expected patients, regions, pair or starred")
+        return self.starred
 
     def link(self) -> str:
         """Return the present view as a text that `open_link` and ``explore(state=...)`` open again.
@@ -251,7 +267,7 @@ class Explorer(widgets.VBox):
         return link_of(self.state, Look.of(self.viewer))
 
     def open_link(self, text: str) -> None:
-        """Go to the view that a link describes.
+        """Go to the view that a link describes; stars are kept, and its own added.
 
         Raises
         ------
@@ -263,7 +279,8 @@ class Explorer(widgets.VBox):
         if self.state.case_id != state.case_id:
             raise InputError(f"{state.case_id} cannot be read; the page says why")
         look.onto(self.viewer)
-        self.go(replace(state, cursor_mm=state.cursor_mm or self.state.cursor_mm))
+        stars = join_stars(self.state, state.starred).starred
+        self.go(replace(state, cursor_mm=state.cursor_mm or self.state.cursor_mm, starred=stars))
 
     @property
     def starred(self) -> pd.DataFrame:
@@ -271,12 +288,12 @@ class Explorer(widgets.VBox):
         return regions_table(self.state.starred)
 
     def save_starred(self, path: str | Path) -> None:
-        """Write the starred regions to a table: CSV, TSV or Parquet by the file's name.
+        """Write the starred regions to a table: ``.csv`` or ``.parquet``.
 
         Raises
         ------
         InputError
-            The file's name ends in none of these.
+            The file's name ends in neither.
         """
         write_table(self.starred, Path(path))
 
@@ -285,7 +302,7 @@ class Explorer(widgets.VBox):
         if self.comm is None:  # closed before, or never opened
             return
         self._later.cancel()
-        self._last.cancel()
+        self._last.stop()
         # the matrix is on no page where there is nothing to compare
         for part in (*self.children, self.matrix.widget, self.layout):
             close_all(part)
@@ -297,6 +314,9 @@ class Explorer(widgets.VBox):
         return None if live is None else {**self._still(), **live}
 
     def _ipython_display_(self) -> None:
+        if self.comm is None:
+            display({"text/plain": CLOSED}, raw=True)
+            return
         # two outputs: a widget's own cannot be renewed without starting it anew
         live = super()._repr_mimebundle_()
         if live is not None:

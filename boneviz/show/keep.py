@@ -17,8 +17,9 @@ import pandas as pd
 import traitlets
 
 from boneviz.errors import BonevizError, InputError
+from boneviz.scoretable import csv_of
 
-__all__ = ["TABLES", "KeepBar", "KeptFile", "csv_of", "files_of"]
+__all__ = ["TABLES", "KeepBar", "KeptFile", "files_of"]
 
 FRONT = Path(__file__).parent
 #: the explorer's tables, and what is in each
@@ -129,16 +130,3 @@ def files_of(
     hint = "One HTML page on the whole cohort, with the starred regions; takes a while"
     report_file = KeptFile("Report", hint, "report.html", lambda: report().encode())
     return {**files, "report": report_file}
-
-
-def csv_of(table: pd.DataFrame) -> bytes:
-    """Return a table as the bytes of a CSV file that a spreadsheet opens with its accents.
-
-    Raises
-    ------
-    InputError
-        The table has no rows.
-    """
-    if table.empty:
-        raise InputError("this table has no rows to save")
-    return table.to_csv(index=False).encode("utf-8-sig")

@@ -1,13 +1,17 @@
-"""Work that waits until the page has its slices and the cursor rests."""
+"""Work that waits until the page has its slices and the cursor rests, one thing at a time."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 
-__all__ = ["SETTLE_S", "Later"]
+__all__ = ["SETTLE_S", "TURN", "Later"]
 
 SETTLE_S = 0.25
+#: JupyterLab has a page's messages handled in a thread of their own, beside the cells. One lock for
+#: all that is shown: two viewers that move each other cannot wait for each other.
+TURN = threading.RLock()
 
 
 class Later:
@@ -25,10 +29,15 @@ class Later:
             return
         if what in self._pending:
             self._pending[what].cancel()
-        self._pending[what] = loop.call_later(SETTLE_S, job)
+        self._pending[what] = loop.call_later(SETTLE_S, _in_turn, job)
 
     def cancel(self) -> None:
         """Forget every job that has not begun."""
         for handle in self._pending.values():
             handle.cancel()
         self._pending.clear()
+
+
+def _in_turn(job: Callable[[], None]) -> None:
+    with TURN:
+        job()

@@ -4,38 +4,58 @@
 
 /** @typedef {{send: (content: object) => void, get: (name: string) => any, on: Function, off: Function}} Model */
 /** @typedef {{model: Model}} Seat one view that waits for plotly */
-/** @typedef {{ready: Promise<any>, loaded: boolean, resolve: (plotly: any) => void, waiting: Set<Seat>, asked: Seat | null}} Shelf */
+/** @typedef {{ready: Promise<any>, loaded: boolean, resolve: (plotly: any) => void, reject: (error: Error) => void, waiting: Set<Seat>, asked: Seat | null, askedAt: number}} Shelf */
+
+/** A kernel that has not sent plotly after this time may be dead or busy: another is asked. */
+const PATIENCE_MS = 3000;
 
 /** Where the page keeps one version of plotly. @param {string} version @returns {Shelf} */
-function shelfOf(version) {
+export function shelfOf(version) {
   const name = `__boneviz_plotly_${version}`;
   const page = /** @type {any} */ (globalThis);
   if (!page[name]) {
-    const shelf = { loaded: false, waiting: new Set(), asked: null };
-    page[name] = Object.assign(shelf, { ready: new Promise((resolve) => Object.assign(shelf, { resolve })) });
+    const shelf = { loaded: false, waiting: new Set(), asked: null, askedAt: 0 };
+    page[name] = Object.assign(shelf, { ready: new Promise((resolve, reject) => Object.assign(shelf, { resolve, reject })) });
+    page[name].ready.catch(() => {}); // each figure says so for itself
   }
   return page[name];
 }
 
 /** Have somebody ask who can still hear the answer. @param {Shelf} shelf */
-function askOne(shelf) {
+export function askOne(shelf) {
   if (shelf.loaded || (shelf.asked && shelf.waiting.has(shelf.asked))) return;
-  shelf.asked = [...shelf.waiting][0] ?? null;
-  shelf.asked?.model.send({ kind: "library" });
+  const [first] = shelf.waiting;
+  if (first) askThis(shelf, first);
+}
+
+/** @param {Shelf} shelf @param {Seat} seat */
+function askThis(shelf, seat) {
+  shelf.asked = seat;
+  shelf.askedAt = performance.now();
+  seat.model.send({ kind: "library" });
+}
+
+/** Ask this seat, whose kernel is known to answer, where the one asked has not for long. @param {Shelf} shelf @param {Seat} seat */
+export function askAgain(shelf, seat) {
+  const late = performance.now() - shelf.askedAt > PATIENCE_MS;
+  if (!shelf.loaded && late && shelf.waiting.has(seat)) askThis(shelf, seat);
 }
 
 /** @param {Shelf} shelf @param {DataView} packed */
-async function load(shelf, packed) {
+export async function load(shelf, packed) {
   if (shelf.loaded) return;
   shelf.loaded = true;
-  const stream = new Blob([/** @type {any} */ (packed)]).stream().pipeThrough(new DecompressionStream("gzip"));
-  const source = await new Response(stream).text();
-  const parts = ["var module = {exports: {}};\n", source, "\nexport default module.exports;"];
-  const url = URL.createObjectURL(new Blob(parts, { type: "text/javascript" }));
   const page = /** @type {any} */ (globalThis);
   const others = page.Plotly;
+  let url = "";
   try {
+    const stream = new Blob([/** @type {any} */ (packed)]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const source = await new Response(stream).text();
+    const parts = ["var module = {exports: {}};\n", source, "\nexport default module.exports;"];
+    url = URL.createObjectURL(new Blob(parts, { type: "text/javascript" }));
     shelf.resolve((await import(/* webpackIgnore: true */ url)).default);
+  } catch (error) {
+    shelf.reject(/** @type {Error} */ (error));
   } finally {
     URL.revokeObjectURL(url);
     // plotly names itself in the page; what another program put there stays
@@ -74,7 +94,10 @@ function render({ model, el }) {
   let last = Promise.resolve();
   /** One after the other: plotly is not to be changed while it draws. @param {() => Promise<any> | void} job */
   const queue = (job) => {
-    last = last.then(async () => { if (!closed) await job(); }).catch((error) => console.warn("boneviz: a figure was not drawn:", error));
+    last = last.then(async () => { if (!closed) await job(); }).catch((error) => {
+      root.dataset.failed = String(error);
+      if (!shown) root.textContent = `This figure could not be drawn: ${error}`;
+    });
   };
 
   /** @param {any} message @param {DataView[]} buffers */
@@ -101,6 +124,8 @@ function render({ model, el }) {
     if (message.kind === "library") void load(shelf, buffers[0]);
     if (message.kind === "draw") {
       wanted = message.serial;
+      window.clearTimeout(patience);
+      patience = window.setTimeout(() => askAgain(shelf, seat), PATIENCE_MS);
       queue(() => draw(message, buffers));
     }
     if (message.kind === "restyle") {
@@ -112,6 +137,8 @@ function render({ model, el }) {
     }
   };
 
+  const seat = { model };
+  let patience = 0;
   let frame = 0;
   const observer = new ResizeObserver(() => {
     cancelAnimationFrame(frame);
@@ -122,7 +149,6 @@ function render({ model, el }) {
   observer.observe(el);
 
   model.on("msg:custom", onMessage);
-  const seat = { model };
   shelf.waiting.add(seat);
   askOne(shelf);
   model.send({ kind: "want" });
@@ -131,6 +157,7 @@ function render({ model, el }) {
     closed = true;
     observer.disconnect();
     cancelAnimationFrame(frame);
+    window.clearTimeout(patience);
     model.off("msg:custom", onMessage);
     shelf.waiting.delete(seat);
     askOne(shelf);

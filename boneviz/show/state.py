@@ -358,6 +358,12 @@ def set_thresholds(state: ViewState, thresholds: Mapping[str, float]) -> ViewSta
     return replace(state, thresholds=tuple(sorted(thresholds.items())))
 
 
+def join_stars(state: ViewState, starred: Iterable[Region]) -> ViewState:
+    """Keep these regions for the report too."""
+    new = [region for region in starred if not is_starred(state, region)]
+    return replace(state, starred=(*state.starred, *new))
+
+
 def turn_dial(state: ViewState, at: float | None) -> ViewState:
     """Go between the sensitive model, 0, and the specific one, 1; None turns the dial off.
 

@@ -163,8 +163,13 @@ class LastPicture:
             return
         self._waiting = loop.call_later(SETTLE_S, self._renew)
 
+    def stop(self) -> None:
+        """Leave the picture as it is for good."""
+        self._displayed = False
+        self.cancel()
+
     def cancel(self) -> None:
-        """Leave the picture as it is."""
+        """Leave the picture as it is for now."""
         if self._waiting is not None:
             self._waiting.cancel()
 

@@ -13,7 +13,6 @@ own drawing, in `boneviz.show.pictures`.
 from __future__ import annotations
 
 import re
-import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
@@ -31,6 +30,7 @@ from boneviz.errors import InputError
 from boneviz.palette import COLOUR_MAPS, DIAL, PAIR_COLOURS, ReaderStyle, heat_colours
 from boneviz.picture import Display, png_of
 from boneviz.show import packing
+from boneviz.show.later import TURN
 from boneviz.show.packing import DEFAULT_THRESHOLD, MAX_READERS, Piece, packed_case, start_mm
 from boneviz.show.pictures import Shown, picture_of
 from boneviz.show.plan import plan_of
@@ -131,9 +131,7 @@ class SliceViewer(anywidget.AnyWidget):
     exact = traitlets.Bool(False).tag(sync=True)
     defaults = traitlets.Dict().tag(sync=True)
 
-    # JupyterLab has a page's messages handled in a thread of their own, beside the cells. One lock
-    # for all viewers: two that move each other cannot wait for each other.
-    _turn = threading.RLock()
+    _turn = TURN
 
     def __init__(self, **traits: Any) -> None:
         super().__init__(_key=uuid.uuid4().hex, **traits)

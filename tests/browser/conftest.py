@@ -89,4 +89,7 @@ def notebook(lab: Lab, browser: Browser, kept: Kept) -> Iterator[Callable[..., N
     kept.busy = False
     lab.stop_kernels()
     for page in opened:
-        page.assert_clean()
+        try:
+            page.assert_clean()
+        finally:
+            page.errors, page.requests = [], []

@@ -240,6 +240,7 @@ class NotebookPage:
     def open_next(self, name: str) -> None:
         """Close what is open in this page's JupyterLab, and open another notebook there."""
         self.close_tabs()
+        self.assert_clean()  # what came late, after the last test
         self.errors, self.requests, self.allowed_errors = [], [], []
         self.received_bytes, self.frames = 0, None
         self.page.evaluate(

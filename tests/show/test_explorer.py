@@ -24,6 +24,7 @@ from test_readings import give_predictions
 from boneviz import explore
 from boneviz.case import Prediction
 from boneviz.cohort import Cohort
+from boneviz.errors import InputError
 from boneviz.nifti import read_case, write_prediction
 from boneviz.readings import read_readings
 from boneviz.regions import regions
@@ -192,6 +193,16 @@ def test_beside_an_event_loop_3d_waits_for_the_slices(
     assert seen[1].count("reader") == 4
     mark = next(trace for trace in explorer.surfaces.figure.data if trace.meta == "cursor")
     assert (mark.x[0], mark.y[0], mark.z[0]) == explorer.state.cursor_mm != (1.0, 2.0, 3.0)
+
+
+def test_a_closed_explorer_says_so_where_it_is_displayed(
+    explorer: Explorer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(InputError, match="no table 'patient': expected patients, regions"):
+        explorer.as_table("patient")
+    explorer.close()
+    explorer._ipython_display_()
+    assert "This explorer is closed; open another." in capsys.readouterr().out
 
 
 def test_closing_leaves_no_widget_and_no_case_in_memory(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from boneviz.show.state import (
     find_worst,
     first_state,
     is_starred,
+    join_stars,
     listed_regions,
     move_cursor,
     open_worst,
@@ -279,6 +280,11 @@ def test_the_dial_lies_between_the_models_or_is_off() -> None:
     for beyond in (-0.01, 1.01, float("nan")):
         with pytest.raises(InputError, match=r"dial at .*: expected 0, the first model, to 1"):
             turn_dial(STATE, beyond)
+
+
+def test_stars_are_joined_not_replaced() -> None:
+    starred = join_stars(join_stars(STATE, FOUND[:2]), (*FOUND[1:2], FOUND[2]))
+    assert starred.starred == FOUND[:3]
 
 
 def test_a_curve_is_of_a_reader_or_of_the_dial() -> None:

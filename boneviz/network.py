@@ -134,7 +134,7 @@ def _unshuffled(x: torch.Tensor, by: int) -> torch.Tensor:
     """Return what MONAI's `pixelunshuffle` returns, channels last.
 
     (N, C, X, Y, Z) becomes (N, C * by^3, X / by, Y / by, Z / by). One strided copy for each voxel
-    of a place: five times as fast on a CPU as one copy of eight dimensions.
+    of a place; a CPU takes much longer over one copy of eight dimensions.
     """
     n, c, *sides = x.shape
     short = [side // by for side in sides]

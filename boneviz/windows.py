@@ -24,8 +24,8 @@ BODY_HU = -500.0
 #: air so close to the body counts as body: an outlined ulcer may end beyond the skin
 MARGIN_MM = 10.0
 #: a window is run for a voxel of the body where it weighs more than this beside the window that
-#: weighs most there; at an overlap of one half a voxel has 8 windows and loses a quarter of their
-#: weight at the worst. Masks agree with those of all windows (benchmarks/RESULTS.md)
+#: weighs most there; the worst that was found keeps 63 % of the weight of all, where the last
+#: windows are moved back over others. Masks agree with those of all windows (benchmarks/RESULTS.md)
 NEGLIGIBLE = 0.05
 #: windows per call of a network; the fastest on two cores, and larger ones only fill memory
 BATCH = 4
@@ -176,7 +176,7 @@ def _blend(
     with torch.inference_mode():
         for n in range(0, len(places), BATCH):
             batch = places[n : n + BATCH]
-            # torch convolves a single float32 window in 3D three times slower than two of them
+            # torch takes longer over a single float32 window in 3D than over two (inference.py)
             filled = batch * 2 if len(batch) == 1 else batch
             windows = torch.stack([image[(slice(None), *_window(p, patch))] for p in filled])
             for which, network in enumerate(networks):

@@ -14,7 +14,7 @@ from boneviz.case import Case, Reader
 from boneviz.harmonise import harmonise
 from boneviz.palette import PAIR_COLOURS, ReaderStyle, colour_map, heat_colours, rgb_of
 from boneviz.picture import Display, Overlay, fused_slice
-from boneviz.show.packing import DEFAULT_THRESHOLD, least_byte
+from boneviz.show.packing import DEFAULT_THRESHOLD, MAX_READERS, least_byte
 from boneviz.volume import Volume
 
 __all__ = ["Shown", "picture_of"]
@@ -49,6 +49,12 @@ class Shown:
             return np.asarray(self.bits >> np.uint8(place) & 1, dtype=bool)
         least = least_byte(thresholds.get(name, DEFAULT_THRESHOLD))
         return np.asarray(probability >= least)
+
+    def can_dial(self, dial: Mapping[str, Any]) -> bool:
+        """Whether both models of a dial are here, and one more reader finds place."""
+        soft = [reader.name for reader in self.probabilities]
+        both = dial.get("first") in soft and dial.get("second") in soft
+        return both and len(self.styles) < MAX_READERS
 
     def dialled(self, dial: Mapping[str, Any], threshold: float) -> NDArray[np.bool_]:
         """Return where the blend of two models says yes from a threshold on."""

@@ -43,7 +43,7 @@ def pair_of(
     references = candidates = list(by_name)
     if view == "error":
         references = [name for name, reader in by_name.items() if reader.kind == "expert"]
-        candidates = [name for name, reader in by_name.items() if reader.kind == "model"]
+        candidates = [name for name, reader in by_name.items() if reader.kind != "expert"]
     if view == "probability":
         candidates = [name for name in by_name if name in soft]
     chosen = _first(name for name in reversed(pair) if name in candidates)
@@ -82,14 +82,15 @@ def plan_of(
     """
     lines = {s.name: {"name": s.name, "colour": s.colour, "dashed": s.dashed} for s in styles}
     shown = pair_of(view, pair, [style.reader for style in styles], soft)
+    if view == "probability" and soft:
+        model = shown[1] if shown else next(name for name in lines if name in soft)
+        own = tuple(line for name, line in lines.items() if name in (*(shown or ()), model))
+        words = f"filled: probability of {model}, 0 to 1"
+        return Plan(own, {"kind": "wash", "model": model}, words)
     if view == "readers" or shown is None:
         own = tuple(line for name, line in lines.items() if name in visible)
         return Plan(own, {"kind": "none"}, "")
     reference, candidate = shown
-    if view == "probability":
-        own = tuple(line for name, line in lines.items() if name in shown)
-        words = f"filled: probability of {candidate}, 0 to 1"
-        return Plan(own, {"kind": "wash", "model": candidate}, words)
     if view == "disagreement" and heat:
         return Plan((), {"kind": "heat"}, f"filled: how many of {len(styles)} readers say yes")
     colours = dict(zip((reference, candidate), PAIR_COLOURS, strict=False))

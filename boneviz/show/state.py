@@ -27,6 +27,7 @@ __all__ = [
     "find_worst",
     "first_state",
     "is_starred",
+    "join_stars",
     "listed_regions",
     "move_cursor",
     "open_worst",

@@ -10,7 +10,7 @@ import asyncio
 import base64
 import html
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,7 +56,12 @@ class Still:
 
 
 def still_picture(
-    shown: Shown, position_mm: list[float], look: dict[str, Any], plan: Plan, thresholds: Any
+    shown: Shown,
+    position_mm: list[float],
+    look: dict[str, Any],
+    plan: Plan,
+    thresholds: Any,
+    dial: Mapping[str, Any],
 ) -> bytes:
     """Return axial, sagittal and coronal slice side by side, as a small PNG file.
 
@@ -67,6 +72,7 @@ def still_picture(
     look : as the page's, see `boneviz.show.pictures.picture_of`
     plan : contours and fill
     thresholds : of models
+    dial : as of the viewer; its outline is a line of the plan
     """
     pictures = []
     for plane, normal in NORMALS.items():
@@ -80,6 +86,7 @@ def still_picture(
             "lines": plan.lines,
             "fill": plan.fill,
             "thresholds": thresholds,
+            "dial": dial,
         }
         pictures.append(_lettered(picture_of(thin, wish), plane))
     size = (

@@ -305,7 +305,11 @@ export class SliceView {
     const { wish } = this;
     const plain = { held: load, plan: planOf(wish, load.info), thresholds: wish.thresholds };
     const dial = /** @type {import("./front/blend.js").DialTrait} */ (this.model.get("dial"));
-    if (plain.plan.view !== "readers" || !canBlend(dial, load.info.readers)) return plain;
+    if (plain.plan.view !== "readers" || !canBlend(dial, load.info.readers)) {
+      for (const name of this.dialled.held?.made ?? []) this.scene?.free(name);
+      this.dialled = { key: "", held: null };
+      return plain;
+    }
     const key = JSON.stringify([this.serial, dial]);
     if (this.dialled.key !== key) {
       const held = withBlend(load, dial);
@@ -362,15 +366,15 @@ export class SliceView {
 
   /** Save the slices as drawn as a picture: by the browser, from this page's memory. */
   keep() {
-    const { info, plan } = this;
-    if (!info || !plan || this.serial !== info.serial) return;
+    if (!this.lattice || this.serial !== this.info?.serial) return;
+    const { held, plan, thresholds } = this.cast;
     const captions = Object.entries(this.views).map(([name, { box }]) => (
       { text: this.captions[name].textContent ?? "", x: box.x + 8, y: box.y + 8 }
     ));
     const ratio = this.image.width / this.stage.clientWidth;
     const seen = { image: this.image, layer: this.layer, ratio, captions };
-    const key = keyOf(plan, info, this.model.get("thresholds"));
-    snapshot({ ...seen, key, words: wordsOf(plan, info, this.look) }).toBlob((picture) => {
+    const key = keyOf(plan, held.info, thresholds);
+    snapshot({ ...seen, key, words: wordsOf(plan, held.info, this.look) }).toBlob((picture) => {
       const address = URL.createObjectURL(/** @type {Blob} */ (picture));
       el("a", { href: address, download: "slices.png" }).click();
       // the browser reads it in its own time
@@ -489,7 +493,13 @@ export class SliceView {
       const revision = this.artist.revisions[plane];
       const key = JSON.stringify([this.serial, slice, view, look, plan, thresholds, shown.dial, ratio, revision]);
       if (this.drawn[plane] !== key) {
-        scene.draw(plane, view, sliceMm, look, { ...shown, revision }, ratio);
+        try {
+          scene.draw(plane, view, sliceMm, look, { ...shown, revision }, ratio);
+        } catch (error) {
+          // the program of contours is made when it is first needed
+          if (scene instanceof Scene) return this.fallBack(/** @type {Error} */ (error).message);
+          throw error;
+        }
         this.drawn[plane] = key;
       }
       this.caption(plane, box, sliceMm, slice, lattice.shape);

@@ -16,6 +16,7 @@ import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from dataclasses import replace
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -256,9 +257,18 @@ class SliceViewer(anywidget.AnyWidget):
                 visible=self.visible,
                 heat=self.heat,
             )
+            dial = dict(self.dial)
             look = {names.get(name, name): getattr(self, name) for name in self.defaults}
             place_mm, thresholds = list(self.cursor_mm), dict(self.thresholds)
-        picture = still_picture(shown, place_mm, look, plan, thresholds)
+        if self.view == "readers" and shown.can_dial(dial):
+            name = f"Dial at {100 * dial['at']:.0f} %"
+            first, second = (
+                thresholds.get(dial[w], DEFAULT_THRESHOLD) for w in ("first", "second")
+            )
+            thresholds[name] = (1 - dial["at"]) * first + dial["at"] * second
+            line = {"name": name, "colour": DIAL, "dashed": True}
+            plan = replace(plan, lines=(*plan.lines, line))
+        picture = still_picture(shown, place_mm, look, plan, thresholds, dial)
         return Still(shown.case.case_id, picture, plan)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -391,6 +392,6 @@ def test_numbers_follow_a_slider_within_100_ms(tmp_path: Path) -> None:
     for n in range(5):
         timed(dial=between(0.2 * n + 0.1))
     assert explorer.operating._counted.dial.count.size > 60_000  # type: ignore[union-attr]
-    print(f"threshold {1e3 * min(steps):.0f} ms, dial {1e3 * min(took):.0f} ms")
-    assert min(steps) < 0.1
-    assert min(took) < 0.1
+    print(f"threshold {1e3 * median(steps):.0f} ms, dial {1e3 * median(took):.0f} ms")
+    assert median(steps) < 0.1
+    assert median(took) < 0.1

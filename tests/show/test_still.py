@@ -17,7 +17,8 @@ import pytest
 from browser.patient import HOT_MM, READERS, patient, predictions, styles
 from PIL import Image
 
-from boneviz.palette import PAIR_COLOURS, rgb_of
+from boneviz.case import Reader
+from boneviz.palette import DIAL, PAIR_COLOURS, rgb_of
 from boneviz.show import still
 from boneviz.show.plan import pair_of, plan_of
 from boneviz.show.still import LastPicture, still_html
@@ -168,6 +169,7 @@ def test_pictures_show_the_pair_that_the_page_shows() -> None:
     pairs = [[], ["Expert A", "Expert B"], ["Expert B", "Model A"], ["Model A", "Expert B"]]
     pairs += [["Model A", "Model B"], ["Model B", "Model A"], ["Expert B", "Expert A"]]
     teams = [READERS, READERS[:3], (READERS[0], READERS[3]), READERS[2:], READERS[:2]]
+    teams.append((*READERS[:2], Reader("You", "learner")))
     cases = [
         (view, pair, team, soft)
         for view in VIEWS[1:]
@@ -202,6 +204,24 @@ def test_pictures_show_the_pair_that_the_page_shows() -> None:
     assert [None if pair is None else list(pair) for pair in here] == in_page
     assert len(cases) > 100
     assert None in here
+
+
+def test_the_dials_outline_is_in_the_still_too(viewer: SliceViewer) -> None:
+    assert near(picture_of(viewer), DIAL) == 0
+    viewer.thresholds = {"Model A": 0.3}
+    viewer.dial = {"first": "Model A", "second": "Model B", "at": 0.25}
+    lines = viewer.still().plan.lines
+    assert lines[-1] == {"name": "Dial at 25 %", "colour": DIAL, "dashed": True}
+    assert near(picture_of(viewer), DIAL) > 50
+    viewer.view = "disagreement"
+    assert "Dial" not in str(viewer.still().plan.lines)
+
+
+def test_one_model_alone_has_its_probability() -> None:
+    (lone,) = styles()[2:3]
+    plan = plan_of("probability", [], [lone], soft=["Model A"], visible=[], heat=False)
+    assert plan.fill == {"kind": "wash", "model": "Model A"}
+    assert [line["name"] for line in plan.lines] == ["Model A"]
 
 
 def test_a_view_with_nothing_to_show_shows_the_contours() -> None:

@@ -65,21 +65,26 @@ export function withBlend(held, dial) {
   const bytes = new Uint8Array(nx * ny * nz);
   const flat = new Uint8Array(nx * nz);
   const profile = shape.map((n) => new Array(n).fill(0));
-  const [one, other] = parts.map((part) => rowsOf(part, low));
+  const [a, b] = [new Uint8Array(nz), new Uint8Array(nz)];
   for (let x = 0; x < nx; x++) {
     for (let y = 0; y < ny; y++) {
-      const [a, b] = [one(x, y), other(x, y)];
+      readRow(parts[0], low, x, y, a);
+      readRow(parts[1], low, x, y, b);
+      const start = (x * ny + y) * nz;
+      let most = 0;
       for (let z = 0; z < nz; z++) {
-        const level = levels[256 * a(z) + b(z)];
+        const level = levels[(a[z] << 8) | b[z]];
         if (!level) continue;
-        bytes[(x * ny + y) * nz + z] = level;
+        bytes[start + z] = level;
+        if (level > most) most = level;
         if (level > flat[x * nz + z]) flat[x * nz + z] = level;
-        if (level > profile[0][x]) profile[0][x] = level;
-        if (level > profile[1][y]) profile[1][y] = level;
-        if (level > profile[2][z]) profile[2][z] = level;
       }
+      profile[0][x] = Math.max(profile[0][x], most);
+      profile[1][y] = Math.max(profile[1][y], most);
     }
   }
+  // along z the projection has the highest already
+  for (let x = 0; x < nx; x++) for (let z = 0; z < nz; z++) profile[2][z] = Math.max(profile[2][z], flat[x * nz + z]);
   const { origin, spacing } = info.volumes.bits.lattice;
   const where = /** @type {Vec3} */ (origin.map((v, axis) => v + low[axis] * spacing[axis]));
   /** @type {Reader} */
@@ -99,21 +104,11 @@ export function withBlend(held, dial) {
   };
 }
 
-/**
- * Read a map along z, 0 beyond it.
- *
- * @param {{first: Vec3, shape: Vec3, bytes: Uint8Array}} part @param {Vec3} low first voxel of what is read
- * @returns {(x: number, y: number) => (z: number) => number}
- */
-function rowsOf({ first, shape, bytes }, low) {
-  const shift = low.map((v, axis) => v - first[axis]);
-  return (x, y) => {
-    const [i, j] = [x + shift[0], y + shift[1]];
-    if (i < 0 || j < 0 || i >= shape[0] || j >= shape[1]) return () => 0;
-    const start = (i * shape[1] + j) * shape[2] + shift[2];
-    return (z) => {
-      const k = z + shift[2];
-      return k < 0 || k >= shape[2] ? 0 : bytes[start + z];
-    };
-  };
+/** Read a map along z into a row that begins at `low`, 0 beyond the map. @param {{first: Vec3, shape: Vec3, bytes: Uint8Array}} part @param {Vec3} low @param {number} x @param {number} y @param {Uint8Array} row */
+function readRow({ first, shape, bytes }, low, x, y, row) {
+  const [i, j, from] = [x + low[0] - first[0], y + low[1] - first[1], first[2] - low[2]];
+  row.fill(0);
+  if (i < 0 || j < 0 || i >= shape[0] || j >= shape[1]) return;
+  const start = (i * shape[1] + j) * shape[2];
+  row.set(bytes.subarray(start, start + shape[2]), from);
 }

@@ -1,7 +1,7 @@
 /**
  * The programs that draw a slice on the GPU: one for the images alone, one that adds what is filled
- * and the contours. The second is ten times as slow without a graphics card, even where there is
- * nothing to add, so it is run only about what readers mark.
+ * and the contours. The second is much slower without a graphics card, even where there is nothing
+ * to add, so it is run only about what readers mark.
  */
 
 const VERTEX = `#version 300 es
@@ -292,9 +292,10 @@ export class Program {
   constructor(gl, fragment) {
     this.gl = gl;
     this.program = /** @type {WebGLProgram} */ (gl.createProgram());
-    gl.attachShader(this.program, compile(gl, gl.VERTEX_SHADER, VERTEX));
-    gl.attachShader(this.program, compile(gl, gl.FRAGMENT_SHADER, fragment));
+    const shaders = [compile(gl, gl.VERTEX_SHADER, VERTEX), compile(gl, gl.FRAGMENT_SHADER, fragment)];
+    for (const shader of shaders) gl.attachShader(this.program, shader);
     gl.linkProgram(this.program);
+    for (const shader of shaders) gl.deleteShader(shader);
     if (!gl.getProgramParameter(this.program, gl.LINK_STATUS) && !gl.isContextLost()) {
       throw new Error(`the slice program does not link here: ${gl.getProgramInfoLog(this.program)}`);
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import shutil
 import signal
@@ -62,8 +63,10 @@ def test_killed_at_twenty_random_moments_it_ends_with_the_same_files(tmp_path: P
 
     moments = np.random.default_rng(20)
     killed_with: list[int] = []
-    while len(killed_with) < KILLS:
-        root = Path(shutil.copytree(fresh, tmp_path / f"after{len(killed_with)}"))
+    for cohort in itertools.count():
+        if len(killed_with) >= KILLS:
+            break
+        root = Path(shutil.copytree(fresh, tmp_path / f"after{cohort}"))
         while True:
             process = context.Process(target=cross_validate, args=(root,))
             process.start()

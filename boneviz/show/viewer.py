@@ -300,6 +300,8 @@ class SliceViewer(anywidget.AnyWidget):
 
     def close(self) -> None:
         """Let the volumes go and close the widget in every page."""
+        if self.comm is None:  # again, by the garbage collector: it must not wait for a turn
+            return
         with self._turn:
             self._forget()
             self._packers.shutdown(wait=False)

@@ -31,6 +31,7 @@ from boneviz.nifti import read_prediction, write_prediction
 from boneviz.palette import PAIR_COLOURS, colour_map, heat_colours, rgb_of, styles_of
 from boneviz.show import packing
 from boneviz.show import viewer as module
+from boneviz.show.later import TURN
 from boneviz.show.viewer import SliceViewer
 from boneviz.volume import Grid, Volume
 
@@ -608,6 +609,15 @@ def test_closing_lets_the_volumes_go(viewer: SliceViewer) -> None:
     assert array() is None
     with pytest.raises(InputError, match=r"this viewer is closed; make a new SliceViewer\(\)"):
         viewer.show(made_case(expert=label((1, 1, 1))), styles_of([EXPERT]))
+
+
+def test_a_closed_viewer_that_is_collected_waits_for_nothing(viewer: SliceViewer) -> None:
+    viewer.close()
+    collected = threading.Thread(target=viewer.__del__, daemon=True)
+    with TURN:  # as held by who waits for this very thread to start
+        collected.start()
+        collected.join(10)
+        assert not collected.is_alive()
 
 
 def test_the_page_gets_one_module_that_asks_nothing_of_the_network() -> None:

@@ -7,8 +7,8 @@ nothing that counts: what is committed is in the log, and the draft is gone then
 from __future__ import annotations
 
 import io
-import zipfile
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -53,12 +53,13 @@ def read_draft(folder: Path, case_id: str, grid: Grid) -> Drawing:
         with np.load(path, allow_pickle=False) as found:
             position = found["position"]
             drawn_on = Grid(tuple(found["shape"].tolist()), found["affine_ras_mm"])
-        inside = position.size == 0 or (position[0] >= 0 and position[-1] < np.prod(grid.shape))
-        if position.ndim != 1 or position.dtype != np.int64 or not inside:
+        if position.ndim != 1 or position.dtype != np.int64:
             raise ValueError(f"positions of shape {position.shape}, {position.dtype}")
         if (np.diff(position) <= 0).any():
             raise ValueError("positions out of order")
-    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
+        if position.size and not (position[0] >= 0 and position[-1] < np.prod(drawn_on.shape)):
+            raise ValueError("positions beyond its grid")
+    except (ValueError, KeyError, EOFError, OSError, TypeError, GridError, BadZipFile) as error:
         raise InputError(
             f"{path}: not a draft of a drawing ({error}); delete it to begin the case anew"
         ) from error

@@ -193,11 +193,17 @@ class Drawing:
         """Return the positions, ascending, of all voxels under the balls."""
         if across not in (None, 0, 1, 2):
             raise InputError(f"slices across axis {across!r}: expected 0, 1, 2 or None")
-        found = []
-        for centre_mm in _points(centres_mm):
-            lower, _, near = self._ball(centre_mm, radius_mm, across)
-            found.append(self._positions(np.argwhere(near) + lower))
-        return np.unique(np.concatenate(found))
+        every = [self._ball(centre_mm, radius_mm, across) for centre_mm in _points(centres_mm)]
+        balls = [ball for ball in every if ball[2].size]
+        if not balls:
+            return np.zeros(0, dtype=np.int64)
+        # one box about the whole stroke, which holds each voxel once
+        first = np.min([lower for lower, _, _ in balls], axis=0)
+        box = np.zeros(np.max([upper for _, upper, _ in balls], axis=0) - first + 1, dtype=np.bool_)
+        for lower, _, near in balls:
+            there = tuple(slice(a, a + n) for a, n in zip(lower - first, near.shape, strict=True))
+            box[there] |= near
+        return self._positions(np.argwhere(box) + first)
 
     def _ball(
         self, centre_mm: NDArray[np.float64], radius_mm: float, across: int | None = None

@@ -172,6 +172,12 @@ class LearnerFile:
         session = commit(self.session, case, drawing)
         seen = reveal(session, case)
         path = _path(self.folder, case.case_id)
+        # another page may have committed this case meanwhile: its drawing stays as it is
+        if (there := Ledger.open(self.ledger.path).seal) != self.ledger.seal:
+            raise LedgerError(
+                f"{self.ledger.path}: {there.number} rows, {self.ledger.seal.number} when it was "
+                "read; the session has gone on elsewhere, open it again"
+            )
         write_volume(drawing.mask, path)
         ledger = self.ledger.append(
             {

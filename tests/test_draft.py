@@ -54,6 +54,25 @@ OTHER = {**WHERE, "affine_ras_mm": np.diag([2.0, 3.0, 6.0, 1.0])}
         pytest.param(
             saved(position=np.array([3, 120]), **WHERE), InputError, "positions", id="beyond"
         ),
+        pytest.param(saved(position=np.int64(3), **WHERE), InputError, "shape", id="a number"),
+        pytest.param(
+            saved(position=np.arange(3), **{**WHERE, "shape": np.int64(6)}),
+            InputError,
+            "not a draft",
+            id="shape of no grid",
+        ),
+        pytest.param(
+            saved(position=np.arange(3), **{**WHERE, "affine_ras_mm": np.zeros((4, 4))}),
+            InputError,
+            "not a draft",
+            id="affine of no grid",
+        ),
+        pytest.param(
+            saved(position=np.array([3, 200]), **{**WHERE, "shape": np.array([9, 9, 9])}),
+            GridError,
+            "drawn on 9x9x9 voxels",
+            id="larger",
+        ),
         pytest.param(saved(position=np.array([3, 3]), **WHERE), InputError, "order", id="twice"),
         pytest.param(saved(position=np.array([0.5]), **WHERE), InputError, "float64", id="type"),
         pytest.param(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from boneviz.learnerfile import LearnerFile
 from boneviz.nifti import read_case
 from boneviz.palette import styles_of
 from boneviz.show.canvas import Canvas
-from boneviz.show.page import alert, prose
+from boneviz.show.page import alert, close_all, prose
 from boneviz.show.results import case_table, differences, progress_table, session_table
 from boneviz.teaching import Session, reveal, shown, start_session
 
@@ -85,11 +86,11 @@ class TeachingSession(widgets.VBox):
         seed: int = 0,
         case_ids: Iterable[str] | None = None,
     ) -> None:
-        self.canvas = Canvas(on_drawn=self._drawn)
         begun = start_session(cohort, learner, seed=seed, case_ids=case_ids)
         self._cohort = cohort
         self.file = LearnerFile.resume(folder, begun, utc=datetime.now(UTC))
         self._case = self._read(self.session.current or self.session.case_ids[-1])
+        self.canvas = Canvas(on_drawn=self._drawn)
         self._places: dict[int, tuple[float, float, float]] = {}
 
         self._title, self._words, self._results = widgets.HTML(), widgets.HTML(), widgets.HTML()
@@ -155,7 +156,8 @@ class TeachingSession(widgets.VBox):
         """
         drawing = self.canvas.drawing or Drawing.blank(self._case.ct.grid)
         self.file, seen = self.file.commit(self._case, drawing, utc=datetime.now(UTC))
-        forget_draft(self.file.folder, self._case.case_id)
+        with suppress(OSError):  # the draft of a committed case is never read
+            forget_draft(self.file.folder, self._case.case_id)
         self._show_experts(seen)
 
     def next_case(self) -> None:
@@ -175,7 +177,10 @@ class TeachingSession(widgets.VBox):
 
     def close(self) -> None:
         """Let the volumes go and close every part in every page."""
-        self.canvas.close()
+        if self.comm is None:
+            return
+        for part in (*self.children, self.layout):
+            close_all(part)
         super().close()
 
     def _read(self, case_id: str) -> Case:
@@ -184,6 +189,8 @@ class TeachingSession(widgets.VBox):
     # callbacks
 
     def _commit_clicked(self, _: object) -> None:
+        if self.session.current != self._case.case_id:
+            return
         drawing = self.canvas.drawing
         drawn = (
             f"You drew {drawing.volume_ml:.2f} mL."
@@ -196,6 +203,8 @@ class TeachingSession(widgets.VBox):
         self._ask(True)
 
     def _yes_clicked(self, _: object) -> None:
+        if self.session.current != self._case.case_id:
+            return  # the second of two clicks
         self._ask(False)
         self._commit.layout.display = "none"
         self._words.value = prose("Comparing your drawing with both experts \u2026")

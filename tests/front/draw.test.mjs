@@ -92,6 +92,16 @@ test("what Python holds at first is drawn; a box is kept around all of it", () =
   assert.deepEqual(load.info.box, [[0, 1, 3], [0, 1, 3]]);
 });
 
+test("a stroke that begins within another leaves it whole", () => {
+  const { made, sent } = easel();
+  made.begin(false, 3, 2);
+  made.draw([at(2, 2, 2)]);
+  made.begin(true, 1, 2);
+  made.draw([at(4, 2, 2)]);
+  made.end();
+  assert.deepEqual(sent.map(({ what, points_mm }) => [what, points_mm]), [["brush", [at(2, 2, 2)]], ["erase", [at(4, 2, 2)]]]);
+});
+
 test("a stroke is drawn at once and told when it ends, all its points in one step", () => {
   const { made, sent, answer, load } = easel();
   const told = [];

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import ipywidgets.widgets.widget as widget_module
 import numpy as np
 import pytest
 from small import limb, write_tiny_cohort
@@ -216,7 +217,8 @@ def test_what_cannot_be_committed_or_read_is_said_and_nothing_is_lost(
 ) -> None:
     session = opened()
     draw(session)
-    other = opened()  # a second page of the same folder
+    other = opened()  # a second page of the same folder, in which something else is drawn
+    draw(other, radius_mm=22.0)
     click(other, "commit", "yes")
     click(session, "commit", "yes")
     assert "Not committed: " in session._problem.value
@@ -225,10 +227,37 @@ def test_what_cannot_be_committed_or_read_is_said_and_nothing_is_lost(
     assert session.canvas.case_info["draws"] == "Kim"
     assert session.canvas.drawing is not None
     assert session.canvas.drawing.n_voxels > 0
+    # what was committed is on disk as it was
+    assert len(LearnerFile.open(session.file.folder).session.committed) == 1
     cohort[str(other.session.current)].ct.write_bytes(b"no image")
     click(other, "next")
     assert "The next case cannot be read: " in other._problem.value
     assert other.canvas.case_info["readers"][0]["name"] == "Reader 1"
+
+
+def test_a_second_click_and_a_draft_that_stays_spoil_nothing(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stays(*_: object) -> None:
+        raise PermissionError("the draft is open elsewhere")
+
+    session = opened()
+    draw(session)
+    monkeypatch.setattr("boneviz.show.teach.forget_draft", stays)
+    click(session, "commit", "yes", "yes", "commit")
+    assert session._problem.value == ""
+    assert not seen(session)["commit"]
+    assert not seen(session)["sure"]
+    assert len(session.session.committed) == 1
+    assert session.canvas.case_info["readers"][0]["name"] == "Reader 1"
+
+
+def test_closing_leaves_no_widget(opened: Open) -> None:
+    before = set(widget_module._instances)
+    session = opened()
+    assert len(set(widget_module._instances) - before) > 30
+    session.close()
+    assert not set(widget_module._instances) - before
 
 
 def test_names_are_text(tmp_path: Path) -> None:

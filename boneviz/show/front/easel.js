@@ -60,6 +60,7 @@ export class Easel {
   /** Begin a stroke. @param {boolean} erase @param {number} radius mm @param {number | null} across */
   begin(erase, radius, across) {
     if (this.waits) return;
+    this.end(); // a second finger, or a key while the button is down: the stroke before counts
     this.problem = "";
     this.stroke = { erase, radius, across, points: [] };
   }

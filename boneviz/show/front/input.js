@@ -62,7 +62,7 @@ export function listenTo(view) {
   });
 
   on(stage, "pointerdown", (/** @type {PointerEvent} */ event) => {
-    if (/** @type {HTMLElement} */ (event.target).closest(".bv-help")) return;
+    if (drag || /** @type {HTMLElement} */ (event.target).closest(".bv-help")) return;
     const { x, y, plane } = place(event);
     if (!plane) return;
     stage.focus({ preventScroll: true });

@@ -227,7 +227,18 @@ def _in_half(config: TrainConfig, device: torch.device) -> bool:
     """Whether the network computes in bfloat16. On CPUs it is asked for, as few gain by it."""
     if config.precision == "auto":
         return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return config.precision == "bfloat16"
+    half = config.precision == "bfloat16"
+    deepest = [side // config.net.divisor for side in config.patch]
+    if half and device.type == "cpu" and 2 in deepest:
+        # oneDNN 3 under torch 2.13: the weights' gradient of a convolution over maps of 2 x 2 x 2
+        # voxels holds memory that nobody wrote, now and then NaN
+        wider = 3 * config.net.divisor
+        raise TrainingError(
+            f"precision bfloat16 on a CPU with a patch of {config.patch} voxels: its deepest maps "
+            "have 2 voxels along a side, where gradients come out wrong here; take patches of at "
+            f"least {wider} voxels a side, or float32"
+        )
+    return half
 
 
 def _threads(device: torch.device) -> int:

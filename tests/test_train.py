@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -397,10 +398,21 @@ def test_one_patient_with_a_lesion_cannot_be_learned_from_and_watched(tmp_path: 
         fit(cohort, FOLDS, WATCHING, progress=False)
 
 
-def test_bfloat16_is_another_fit(tiny_cohort: Cohort, finished: Cohort) -> None:
-    half = fit(tiny_cohort, FOLDS, replace(CONFIG, precision="bfloat16"), progress=False)
-    whole = load_checkpoint(weights_path(finished, CONFIG))
+def test_bfloat16_is_another_fit(tiny_cohort: Cohort, tmp_path: Path) -> None:
+    wide = replace(CONFIG, patch=(24, 24, 24))
+    half = fit(tiny_cohort, FOLDS, replace(wide, precision="bfloat16"), progress=False)
+    other = Cohort.open(shutil.copytree(tiny_cohort.root, tmp_path / "other"))
+    shutil.rmtree(other.root / "models", ignore_errors=True)
+    whole = fit(other, FOLDS, wide, progress=False)
     assert half.checkpoint_id != whole.checkpoint_id
     a, b = (load_tensors(checkpoint.weights) for checkpoint in (half, whole))
     # it learned, and much the same: bfloat16 has 8 bits, and six steps lie between
     assert all(torch.allclose(a[name].float(), b[name].float(), atol=0.1) for name in a)
+
+
+def test_bfloat16_is_refused_where_a_cpu_gets_it_wrong(tiny_cohort: Cohort) -> None:
+    # 16 voxels, halved by folding and twice by strides: 2 at the deepest
+    with pytest.raises(
+        TrainingError, match=r"patch of \(16, 16, 16\) .* at least 24 voxels a side"
+    ):
+        fit(tiny_cohort, FOLDS, replace(CONFIG, precision="bfloat16"), progress=False)

@@ -242,7 +242,7 @@ def _content(
         pixels[source.frames(segment.mask.array)] = number
     created = settings.created or datetime.now()
     seed = [settings.salt, source.series_uid, title, *(segment.label for segment in segments)]
-    drawn = hashlib.sha256(pixels).hexdigest()
+    drawn = hashlib.sha256(pixels.data).hexdigest()
     who = settings.study_id + settings.identity + settings.algorithm_version
     moment = created.isoformat()
     seg = hd.seg.Segmentation(

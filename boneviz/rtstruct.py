@@ -288,7 +288,7 @@ def _polygon(contour: Dataset, where: str, source: SourceSeries) -> tuple[int, N
 
 
 def _named_slices(contour: Dataset, where: str, source: SourceSeries, *, must: bool) -> list[int]:
-    """Return the slices of the images that a contour names; others than the source's are refused."""
+    """Return the slices of the images that a contour names, all of them the source's."""
     images = [
         uid(image, "ReferencedSOPInstanceUID") for image in items(contour, "ContourImageSequence")
     ]

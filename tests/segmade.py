@@ -207,3 +207,57 @@ def _frame(n: int, segment: int, at: NDArray[np.float64], label_map: bool) -> Da
 def written(file: Dataset, path: Path) -> Path:
     file.save_as(path, enforce_file_format=True)
     return path
+
+
+def contour_of(
+    points: Sequence[Sequence[float]], *, kind: str = "CLOSED_PLANAR", image: str | None = None
+) -> Dataset:
+    """Return a contour through LPS points; `image` is the SOPInstanceUID that it names."""
+    item = Dataset()
+    if image is not None:
+        item.ContourImageSequence = Items([_named(image)])
+    item.ContourGeometricType = kind
+    item.NumberOfContourPoints = len(points)
+    item.ContourData = [float(v) for point in points for v in point]
+    return item
+
+
+def rt_file(
+    rois: Mapping[int, Sequence[Dataset]],
+    *,
+    frame: str | None = FRAME,
+    series: str | None = SERIES,
+    images: Sequence[str] = (),
+) -> Dataset:
+    """Return an RTSTRUCT: ROI number -> contours."""
+    file = _file(RT_CLASS, f"{ROOT}.8")
+    file.Modality = "RTSTRUCT"
+    referenced = Dataset()
+    if frame is not None:
+        referenced.FrameOfReferenceUID = frame
+    if series is not None:
+        one, study = Dataset(), Dataset()
+        one.SeriesInstanceUID = series
+        one.ContourImageSequence = Items([_named(image) for image in images])
+        study.RTReferencedSeriesSequence = Items([one])
+        referenced.RTReferencedStudySequence = Items([study])
+    file.ReferencedFrameOfReferenceSequence = Items([referenced])
+    regions, drawn = [], []
+    for number, contours in rois.items():
+        region, outline = Dataset(), Dataset()
+        region.ROINumber, region.ROIName = number, f"<b>region {number}"
+        if frame is not None:
+            region.ReferencedFrameOfReferenceUID = frame
+        outline.ReferencedROINumber = number
+        outline.ContourSequence = Items(list(contours))
+        regions.append(region)
+        drawn.append(outline)
+    file.StructureSetROISequence = Items(regions)
+    file.ROIContourSequence = Items(drawn)
+    return file
+
+
+def _named(image: str) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = CT_CLASS, image
+    return item

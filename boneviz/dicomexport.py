@@ -17,6 +17,7 @@ from typing import Literal, get_args
 
 import highdicom as hd
 import numpy as np
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
@@ -171,6 +172,9 @@ def write_disagreement_seg(
         (f"{reader_b.name} only", mask_b.array & ~mask_a.array),
         (f"{reader_a.name} and {reader_b.name}", mask_a.array & mask_b.array),
     )
+    for _, array in parts:
+        # a volume copies what can be written to
+        array.setflags(write=False)
     segments = [
         _Segment(label, Volume(array, mask_a.grid, "label"), kind, identification)
         for label, array in parts
@@ -237,9 +241,13 @@ def _content(
     segments: Sequence[_Segment], title: str, source: SourceSeries, settings: SegSettings
 ) -> bytes:
     # no voxel is in two segments, so one array of their numbers holds all
-    pixels = np.zeros(source.frames(segments[0].mask.array).shape, dtype=np.uint8)
+    column, row, plane = source.axes
+    shape = source.grid.shape
+    pixels = np.zeros((shape[plane], shape[row], shape[column]), dtype=np.uint8)
     for number, segment in enumerate(segments, start=1):
-        pixels[source.frames(segment.mask.array)] = number
+        # within its box: a transposed copy of a whole body takes seconds
+        box = _box(segment.mask.array)
+        source.voxels(pixels)[box][segment.mask.array[box]] = number
     created = settings.created or datetime.now()
     seed = [settings.salt, source.series_uid, title, *(segment.label for segment in segments)]
     drawn = hashlib.sha256(pixels.data).hexdigest()
@@ -288,6 +296,16 @@ def _content(
     stream = io.BytesIO()
     seg.save_as(stream, enforce_file_format=True)
     return stream.getvalue()
+
+
+def _box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
+    """Return the smallest box around the voxels of a mask, empty where there are none."""
+    spans = []
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        found = np.flatnonzero(mask.any(axis=others))
+        spans.append(slice(found[0], found[-1] + 1) if len(found) else slice(0, 0))
+    return tuple(spans)
 
 
 def _referenced(header: Dataset, settings: SegSettings) -> Dataset:

@@ -137,8 +137,16 @@ class SourceSeries:
     def frames(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return voxels of the grid, (X, Y, Z), as the images show them, (slice, row, column)."""
         column, row, plane = self.axes
-        stack = array.transpose(plane, row, column)
-        return stack[:, :: -1 if self.reversed_[1] else 1, :: -1 if self.reversed_[0] else 1]
+        return self._turned(array.transpose(plane, row, column))
+
+    def voxels(self, frames: NDArray[Any]) -> NDArray[Any]:
+        """Return frames, (slice, row, column), as a view in the grid's order, (X, Y, Z)."""
+        column, row, plane = self.axes
+        return self._turned(frames).transpose(np.argsort([plane, row, column]))
+
+    def _turned(self, frames: NDArray[Any]) -> NDArray[Any]:
+        turn_column, turn_row = self.reversed_
+        return frames[:, :: -1 if turn_row else 1, :: -1 if turn_column else 1]
 
 
 def _the_one(headers: Sequence[Dataset], keyword: str) -> str:

@@ -30,6 +30,7 @@ def test_frames_are_the_images_in_any_order_of_axes(
     turned = to_ras(own)
     source = SourceSeries.of([headers[2], headers[0], headers[1]], turned.grid)
     frames = source.frames(turned.array)
+    np.testing.assert_array_equal(source.voxels(frames), turned.array)
     # image k holds the voxels [:, :, k] of columns, rows, slices
     for k in range(3):
         place = source.slice_of[sop_uid(k)]

@@ -44,13 +44,15 @@ PROBABILITY_STEP = 1 / 255
 FORMAT = 1
 
 
-def read_volume(path: str | Path, unit: Unit) -> Volume:
+def read_volume(path: str | Path, unit: Unit, *, value: int | None = None) -> Volume:
     """Read one 3D NIfTI file.
 
     Parameters
     ----------
     path : ``.nii`` or ``.nii.gz``
     unit : what the voxels measure; ``label`` needs the values 0 and 1 (or one other value) only
+    value : of a label map with several values, the one wanted; where no voxel has it the label
+        is empty
 
     Returns
     -------
@@ -101,7 +103,7 @@ def read_volume(path: str | Path, unit: Unit) -> Volume:
             "copy it again from its source"
         ) from error
     try:
-        return Volume(_as_unit(array, unit), grid, unit)
+        return Volume(_as_unit(array, unit, value), grid, unit)
     except BonevizError as error:
         raise ImageFileError(f"{path}: {error}") from error
 
@@ -362,17 +364,21 @@ def _grid(image: nib.Nifti1Image, shape: tuple[int, ...]) -> Grid:
     return grid
 
 
-def _as_unit(array: NDArray[Any], unit: Unit) -> NDArray[Any]:
+def _as_unit(array: NDArray[Any], unit: Unit, value: int | None) -> NDArray[Any]:
+    if value is not None and (unit != "label" or not value):
+        raise InputError(f"value {value} of {unit}: expected a value beside 0 of a label map")
     if unit == "label":
         values = np.unique(array)
         if array.dtype.kind == "f" and not np.isfinite(values).all():
             raise InputError("a mask with NaN: expected 0 and 1")
+        if value is not None:
+            return np.asarray(array == value)
         foreground = values[values != 0]
         if foreground.size > 1:
             listed = ", ".join(f"{v:g}" for v in values[:6])
             raise InputError(
                 f"a mask with the values {listed}: expected 0 and one other; "
-                "save each structure as a mask of its own"
+                "save each structure as a mask of its own, or choose one by its value"
             )
         return np.asarray(array != 0)
     if unit == "HU" and array.dtype == np.int16:

@@ -139,8 +139,7 @@ class Drawing:
         """
         if pet.unit != "SUVbw":
             raise InputError(
-                f"fill by SUV in a PET in {pet.unit}: expected SUVbw, and this PET has none; "
-                "draw with brush and eraser"
+                f"fill by SUV in a volume of {pet.unit}: expected SUVbw; draw with brush and eraser"
             )
         if not math.isfinite(suv):
             raise InputError(f"fill from SUV {suv}: expected a finite number")

@@ -202,12 +202,14 @@ def fused_slice(
 def counts_range(pet: Volume) -> tuple[float, float]:
     """Return first and last colour of a PET in counts: 0 and the 99.9th percentile of its voxels.
 
+    The percentile has three digits, as it stands in the controls and is no more exact than that.
+
     Without anything above 0 in all but a few voxels the highest, or 1 where there is none at all.
     """
     high = float(np.percentile(pet.array, 99.9))
     if not high > 0:
         high = float(pet.array.max())
-    return 0.0, high if high > 0 else 1.0
+    return 0.0, float(f"{high:.3g}") if high > 0 else 1.0
 
 
 def _cover(pet: NDArray[np.float32], display: Display) -> NDArray[np.float32]:

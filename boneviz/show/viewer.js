@@ -12,7 +12,7 @@ import { canBlend, cutOf, dialName, withBlend } from "./front/blend.js";
 import { Pictures } from "./front/pictures.js";
 import { drawOverlay } from "./front/overlay.js";
 import { buildChrome, el, fillLegend, swatch } from "./front/chrome.js";
-import { movedRange, rangeOf, showPet } from "./front/pet.js";
+import { movedRange, petNumber, rangeOf, showPet } from "./front/pet.js";
 import { buildModebar } from "./front/modebar.js";
 import { clearReadout, fillReadout, hottestDepth, inWords, valuesAt } from "./front/readout.js";
 import { keyOf, snapshot, wordsOf } from "./front/snapshot.js";
@@ -562,7 +562,7 @@ export class SliceView {
     chrome.preset.value = presetOf(look.level, look.width, this.presets());
     const inputs = [[chrome.level, look.level], [chrome.width, look.width], [chrome.suvMin, look.suvMin], [chrome.suvMax, look.suvMax], [chrome.opacity, look.opacity]];
     for (const [input, value] of inputs) {
-      const text = String(Math.round(value * 100) / 100);
+      const text = input === chrome.suvMin || input === chrome.suvMax ? petNumber(value, this.info?.pet) : String(Math.round(value * 100) / 100);
       if (input.value !== text && !(document.activeElement === input && input.type === "number")) input.value = text;
     }
     chrome.map.value = look.colourMap;

@@ -4,7 +4,7 @@ import test from "node:test";
 
 import { Artist } from "../../boneviz/show/front/artist.js";
 import { NO_FILL } from "../../boneviz/show/front/drawbar.js";
-import { movedRange, petHeadline, petText, rangeOf, showPet } from "../../boneviz/show/front/pet.js";
+import { movedRange, petHeadline, petNumber, petText, rangeOf, showPet } from "../../boneviz/show/front/pet.js";
 import { Pictures } from "../../boneviz/show/front/pictures.js";
 import { inWords, valuesAt } from "../../boneviz/show/front/readout.js";
 import { emptyLoad } from "../../boneviz/show/front/store.js";
@@ -27,6 +27,11 @@ test("the range is the case's own in counts, and keeps an extent", () => {
   assert.deepEqual(movedRange([0, 24000], 1, 500), [0, 500]);
   assert.deepEqual(movedRange([100, 24000], 1, 50), [100, 124]); // a thousandth of 24000 above the other end
   assert.deepEqual(movedRange([0, 2e-6], 0, 1), [2e-6 - 2e-9, 2e-6]);
+});
+
+test("a control shows the whole number of counts, however small or large", () => {
+  assert.deepEqual([7.456, 8].map((value) => petNumber(value, SUV)), ["7.46", "8"]);
+  assert.deepEqual([93900, 123456, 0.00012, 2.5e9].map((value) => petNumber(value, COUNTS)), ["93900", "123456", "0.00012", "2500000000"]);
 });
 
 test("readout and words name counts, and never an SUV", () => {
@@ -56,10 +61,12 @@ test("a projection without WebGL2 is coloured by counts, not by what travels", (
 
 /** An element that takes texts and attributes, and no markup. */
 function element(tag = "") {
+  const classes = new Set();
   return {
     tag, attributes: {}, children: [], textContent: "", parentElement: {},
     append(...children) { this.children.push(...children); },
     replaceChildren(...children) { this.children = children; },
+    classes, classList: { toggle: (name, on) => void (on ? classes.add(name) : classes.delete(name)) },
     setAttribute(name, value) { this.attributes[name] = value; },
     set innerHTML(_) { throw new Error("markup"); },
   };
@@ -77,6 +84,7 @@ test("controls name the unit, and the derivation is text in a disclosure", () =>
   assert.deepEqual([chrome.petUnit.textContent, chrome.petReading.textContent, chrome.suvMax.step], ["Counts", "counts", "any"]);
   assert.equal(chrome.suvMin.attributes["aria-label"], "Lowest counts shown");
   assert.equal(chrome.suvMax.parentElement.title, "Highest counts shown");
+  assert.deepEqual([...chrome.suvMax.classes], ["bv-wide"]); // room for six digits
   assert.deepEqual([chrome.originHead.textContent, chrome.origin.open], ["There is no SUV: PET in counts", false]);
   assert.deepEqual(chrome.originList.children.map(({ children }) => children), [COUNTS.origin]);
   showPet(chrome, { ...SUV, origin: [] });

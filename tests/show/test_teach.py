@@ -288,7 +288,7 @@ def test_a_case_in_counts_is_drawn_without_fill_and_says_why(cohort: Cohort, ope
     assert "fill from an SUV" not in session._words.value
     assert "Fill is off: no SUV: PET in counts." in session._words.value
     draw(session)
-    click(session, "commit", "sure")
+    click(session, "commit", "yes")
     # both outlines are compared, and no difference has a figure of SUV
     pet = session.canvas.case_info["pet"]
     assert (pet["unit"], pet["origin"]) == ("counts", ["PatientWeight (0010,1030) is absent"])

@@ -689,8 +689,8 @@ def test_the_page_is_told_the_unit_and_where_it_comes_from(viewer: SliceViewer) 
     viewer.show(counted(), [])
     pet = viewer.case_info["pet"]
     assert (pet["unit"], pet["origin"]) == ("counts", [WHY])
-    # linear between the last two of 24: 230000 - 0.001 x 23 x 10000
-    assert pet["range"] == pytest.approx([0, 229_770])
+    # linear between the last two of 24: 230000 - 0.001 x 23 x 10000 = 229770, in three digits
+    assert pet["range"] == [0, 230_000]
 
 
 @pytest.mark.parametrize(("top", "scale"), [(230_000.0, 16), (2.3e-6, 2.0**-32), (16_383.0, 1)])
@@ -700,7 +700,7 @@ def test_counts_travel_within_half_floats(viewer: SliceViewer, top: float, scale
     assert viewer.case_info["pet"]["scale"] == scale
     sent = received(viewer, "pet").astype(np.float64) * scale
     assert sent.ravel() == pytest.approx(np.linspace(0, top, 24), rel=5e-4)
-    assert received(viewer, "mip").max() * scale == pytest.approx(top, rel=5e-4)
+    assert float(received(viewer, "mip").max()) * scale == pytest.approx(top, rel=5e-4)
 
 
 def test_the_range_of_counts_is_their_cases_and_leaves_the_suv_range_alone(
@@ -709,13 +709,13 @@ def test_the_range_of_counts_is_their_cases_and_leaves_the_suv_range_alone(
     viewer.show(made_case(), [])
     viewer.suv_max = 5.5
     viewer.show(counted(), [])
-    assert viewer.counts_range == pytest.approx([0, 229_770])
+    assert viewer.counts_range == [0, 230_000]
     viewer.set_state({"told_counts_range": {"serial": 2, "value": [10.0, 900.0]}})
     assert viewer.counts_range == [10, 900]
     viewer.set_state({"told_counts_range": {"serial": 1, "value": [0.0, 1.0]}})
     assert viewer.counts_range == [10, 900]
     viewer.show(counted(2300.0), [])
-    assert viewer.counts_range == pytest.approx([0, 2297.7])
+    assert viewer.counts_range == [0, 2300]
     viewer.show(made_case(), [])
     assert (viewer.suv_min, viewer.suv_max) == (0, 5.5)
     for ends in ([5.0, 5.0], [0.0, float("inf")], [float("nan"), 1.0]):

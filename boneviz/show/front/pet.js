@@ -12,6 +12,11 @@ export function petText(value, { unit, scale }) {
   return String(Number((value * scale).toPrecision(4)) || 0);
 }
 
+/** An end of the range as it stands in its control. @param {number} value in the unit of the case @param {PetInfo | undefined} pet */
+export function petNumber(value, pet) {
+  return String(pet?.unit === "counts" ? Number(value.toPrecision(6)) : Math.round(value * 100) / 100);
+}
+
 /** The range shown, in the unit of the case. @param {PetInfo | undefined} pet @param {[number, number]} suv @param {[number, number]} counts @returns {[number, number]} */
 export function rangeOf(pet, suv, counts) {
   return pet?.unit === "counts" ? counts : suv;
@@ -43,6 +48,7 @@ export function showPet(chrome, pet) {
     input.setAttribute("aria-label", words);
     input.parentElement.title = words;
     input.step = suv ? "0.5" : "any";
+    input.classList.toggle("bv-wide", !suv);
   }
   const headline = petHeadline(pet);
   chrome.origin.hidden = !headline;

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from boneviz.errors import CohortError, InputError, LeakageError
+from boneviz.petrecord import PetUnit
 from boneviz.volume import Volume
 
 __all__ = ["Case", "CaseRef", "Intent", "Prediction", "Reader", "ReaderKind", "experts_first"]
@@ -92,7 +93,7 @@ class CaseRef:
     ----------
     patient_id : study id, shared by the sessions of one patient
     session : name of the session, empty where there is only one
-    ct, pet : NIfTI files, HU and SUVbw
+    ct, pet : NIfTI files, HU and SUVbw (or counts, where `boneviz.petrecord` says so)
     masks : expert -> NIfTI mask on the CT's grid
     """
 
@@ -144,8 +145,10 @@ class Case:
 
     Parameters
     ----------
-    ct : HU; pet : SUVbw; masks : reader -> label volume
+    ct : HU; pet : SUVbw, or counts, which gives no SUV figure; masks : reader -> label volume
     notes : what was done to the volumes on the way, in words, oldest first
+    pet_origin : how the PET's SUV were found, or why it has none, in words; empty where it was
+        made here
     """
 
     patient_id: str
@@ -154,13 +157,14 @@ class Case:
     pet: Volume
     masks: Mapping[Reader, Volume] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    pet_origin: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         who = f"patient {self.patient_id}"
         if self.ct.unit != "HU":
             raise InputError(f"{who}: CT in {self.ct.unit}, expected HU")
-        if self.pet.unit != "SUVbw":
-            raise InputError(f"{who}: PET in {self.pet.unit}, expected SUVbw")
+        if self.pet.unit not in get_args(PetUnit):
+            raise InputError(f"{who}: PET in {self.pet.unit}, expected SUVbw or counts")
         for reader, mask in self.masks.items():
             if mask.unit != "label":
                 raise InputError(
@@ -172,6 +176,11 @@ class Case:
     def case_id(self) -> str:
         """Patient id, with the session where there is one."""
         return f"{self.patient_id}_{self.session}" if self.session else self.patient_id
+
+    @property
+    def has_suv(self) -> bool:
+        """Whether the PET is in SUVbw; in counts every SUV figure is absent."""
+        return self.pet.unit == "SUVbw"
 
     @property
     def on_one_grid(self) -> bool:

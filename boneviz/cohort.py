@@ -4,6 +4,7 @@ The folder::
 
     cohort.toml                       name, readers with their intents, licence, provenance
     P001/ct.nii.gz  pet.nii.gz        CT in HU, PET in SUVbw, each on its own grid
+    P001/pet.json                     where the PET comes from, or that it is in counts
     P001/expert_a.nii.gz  ...         one mask per expert, on the CT's grid
     P002/S1/ct.nii.gz  ...            several sessions of one patient: one folder each
     folds.json                        patient-level folds, once made

@@ -30,14 +30,17 @@ class Uptake:
 
     Parameters
     ----------
-    suv : (n,) SUVbw, NaN where a voxel lies outside the PET's field of view
+    suv : (n,) SUVbw, NaN where a voxel lies outside the PET's field of view, and everywhere where
+        the PET is in counts
     suv_peak : (n,) mean SUVbw of the 1 mL sphere around each voxel, NaN as `suv` is
     hu : (n,) HU
+    has_suv : whether the PET is in SUVbw
     """
 
     suv: NDArray[np.float64]
     suv_peak: NDArray[np.float64]
     hu: NDArray[np.float64]
+    has_suv: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,8 @@ class Content:
     hu_mean : mean HU of its voxels
 
     All are NaN where the outline is empty, but for `tlg_ml`, which is 0. What comes from the PET
-    is NaN where a voxel of the outline lies outside the PET's field of view.
+    is NaN where a voxel of the outline lies outside the PET's field of view, and always where the
+    PET is in counts.
     """
 
     suv_max: float
@@ -65,7 +69,7 @@ class Content:
 def content_of(uptake: Uptake, rows: NDArray[np.intp], *, voxel_ml: float) -> Content:
     """Sum up the voxels in `rows` of an uptake, all of one outline."""
     if not rows.size:
-        return Content(math.nan, math.nan, math.nan, 0.0, math.nan)
+        return Content(math.nan, math.nan, math.nan, 0.0 if uptake.has_suv else math.nan, math.nan)
     suv = uptake.suv[rows]
     return Content(
         suv_max=float(suv.max()),
@@ -77,7 +81,7 @@ def content_of(uptake: Uptake, rows: NDArray[np.intp], *, voxel_ml: float) -> Co
 
 
 def uptake_at(case: Case, voxels: Voxels) -> Uptake:
-    """Measure PET and CT at voxels of the CT's grid.
+    """Measure PET and CT at voxels of the CT's grid; of a PET in counts nothing is measured.
 
     A PET on another grid is read as `harmonise` would put it onto the CT's, around the voxels
     alone. SUVpeak follows Wahl et al., "From RECIST to PERCIST", J Nucl Med 2009 (a sphere of 1 mL,
@@ -86,6 +90,10 @@ def uptake_at(case: Case, voxels: Voxels) -> Uptake:
     field of view, the part inside counts.
     """
     n = len(voxels)
+    hu = case.ct.array[tuple(voxels.index.T)].astype(np.float64)
+    if not case.has_suv:  # counts say where it is hotter, and nothing that is comparable
+        nothing = np.full(n, math.nan)
+        return Uptake(nothing, nothing, hu, has_suv=False)
     suv, peak = np.full(n, math.nan), np.full(n, math.nan)
     weights = sphere_weights(case.ct.grid.spacing_mm)
     reach = (np.array(weights.shape) - 1) // 2
@@ -106,7 +114,6 @@ def uptake_at(case: Case, voxels: Voxels) -> Uptake:
         with np.errstate(invalid="ignore", divide="ignore"):
             suv[rows] = np.where(inside, box[at], math.nan)
             peak[rows] = np.where(inside, total / part, math.nan)
-    hu = case.ct.array[tuple(index.T)].astype(np.float64)
     return Uptake(suv, peak, hu)
 
 
@@ -141,7 +148,7 @@ def _groups(number: NDArray[np.intp]) -> list[NDArray[np.intp]]:
 def pet_in_box(
     pet: Volume, grid: Grid, lower: NDArray[np.int64], upper: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return SUVbw in a box of a grid, and which of it the PET sees.
+    """Return the PET in a box of a grid, and which of it the PET sees.
 
     Parameters
     ----------
@@ -150,7 +157,8 @@ def pet_in_box(
 
     Returns
     -------
-    Two arrays of the box's shape: SUVbw, 0 where the PET sees nothing, and whether it does.
+    Two arrays of the box's shape: in the PET's unit, 0 where the PET sees nothing, and whether it
+    does.
     """
     shape = tuple((upper - lower + 1).tolist())
     if pet.grid.matches(grid):

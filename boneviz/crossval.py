@@ -25,9 +25,10 @@ from boneviz.cohort import Cohort
 from boneviz.duplicates import refuse_duplicates
 from boneviz.errors import CohortError, InputError, LeakageError
 from boneviz.folds import Folds
-from boneviz.fuse import Modality
+from boneviz.fuse import Modality, require_suv
 from boneviz.nifti import has_prediction, read_case, read_volume, write_prediction
 from boneviz.patches import TrainConfig
+from boneviz.petrecord import read_pet_record
 from boneviz.predict import Predictors
 from boneviz.train import fit, model_of, settings_of, weights_path
 
@@ -123,6 +124,8 @@ def plan(
     CohortError
         No expert, a patient without an expert's mask, an expert without a lesion in the training
         patients of a fold, or what `deal_folds` refuses.
+    InputError
+        A patient's PET is in counts, and a modality looks at it.
     """
     if len(cohort.experts) < 1:
         raise CohortError(f"cohort {cohort.name} has no expert: nobody's outlines to learn")
@@ -131,6 +134,8 @@ def plan(
     for what, chosen in (("modalities", modalities), ("seeds", seeds)):
         if not chosen or len(set(chosen)) < len(chosen):
             raise InputError(f"{what} {list(chosen)}: expected at least one, and each once")
+    if any(modality != "ct" for modality in modalities):
+        _require_suv(cohort)
     folds = deal_folds(cohort, n_folds=n_folds, seed=seed)
     only_folds = range(folds.n_folds) if only_folds is None else only_folds
     for fold in only_folds:
@@ -150,6 +155,12 @@ def plan(
             for expert in cohort.experts
         ),
     )
+
+
+def _require_suv(cases: Iterable[CaseRef]) -> None:
+    """Raise now for what would stop a fit or its predictions in some hours: a PET in counts."""
+    for ref in cases:
+        require_suv(read_pet_record(ref.pet).unit, ref.case_id)
 
 
 def _require_lesions(cohort: Cohort, folds: Folds, only_folds: Iterable[int]) -> None:
@@ -349,6 +360,11 @@ def predict_cohort(
     spoken : which model speaks for which cases, from `held_out_cases`; a case that this very
         model has predicted before is left as it is
     folder : one folder per model is made in it
+
+    Raises
+    ------
+    InputError
+        A PET is in counts, and a model looks at it; nothing is predicted then.
     """
     folder = folder or cohort.root / "predictions"
     todo: dict[str, tuple[CaseRef, list[Checkpoint]]] = {}
@@ -357,6 +373,9 @@ def predict_cohort(
             own = folder / model.reader.key
             if not has_prediction(own, ref, checkpoint_id=model.checkpoint_id):
                 todo.setdefault(ref.case_id, (ref, []))[1].append(model)
+    _require_suv(
+        ref for ref, models in todo.values() if any(m.fuse.modality != "ct" for m in models)
+    )
     ready: dict[tuple[Checkpoint, ...], Predictors] = {}
     for ref, models in tqdm(todo.values(), desc="cases predicted", disable=not progress):
         speaking = tuple(models)

@@ -134,10 +134,13 @@ class Drawing:
         Raises
         ------
         InputError
-            A seed outside the CT or the PET, a seed of a lower SUV, or a limit that is not above 0.
+            A PET that is not in SUVbw, a seed outside the CT or the PET, a seed of a lower SUV, or
+            a limit that is not above 0.
         """
         if pet.unit != "SUVbw":
-            raise InputError(f"fill in a volume of {pet.unit}: expected SUVbw")
+            raise InputError(
+                f"fill by SUV in a volume of {pet.unit}: expected SUVbw; draw with brush and eraser"
+            )
         if not math.isfinite(suv):
             raise InputError(f"fill from SUV {suv}: expected a finite number")
         lower, upper, near = self._ball(_points(seed_mm)[0], within_mm)

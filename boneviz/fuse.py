@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from boneviz.cohort import Case
 from boneviz.errors import GridError, InputError
+from boneviz.volume import Unit
 
-__all__ = ["FuseConfig", "Modality", "fuse", "require_modality"]
+__all__ = ["FuseConfig", "Modality", "fuse", "require_modality", "require_suv"]
 
 Modality = Literal["fused", "ct", "pet"]
 
@@ -71,6 +72,16 @@ def require_modality(modality: str) -> Modality:
     raise InputError(f"modality {modality!r}: expected one of {', '.join(get_args(Modality))}")
 
 
+def require_suv(unit: Unit, case_id: str) -> None:
+    """Raise `InputError` where a case's PET is in another unit than the one networks learn from."""
+    if unit != "SUVbw":
+        raise InputError(
+            f"patient {case_id}: PET in {unit}, expected SUVbw: a network that learned from SUV "
+            "cannot read it, nor one learn from it beside others; import it with what its SUV "
+            "need, leave the patient out, or use the modality ct, which looks at no PET"
+        )
+
+
 def fuse(case: Case, config: FuseConfig) -> NDArray[np.float32]:
     """Return the network's input, (channels, X, Y, Z) float32 in [0, 1]: CT, PET, second CT window.
 
@@ -81,7 +92,11 @@ def fuse(case: Case, config: FuseConfig) -> NDArray[np.float32]:
     ------
     GridError
         CT and PET are not on one grid.
+    InputError
+        The PET is in counts, and the network looks at it.
     """
+    if config.modality != "ct":
+        require_suv(case.pet.unit, case.case_id)
     if not case.pet.grid.matches(case.ct.grid):
         raise GridError(
             f"patient {case.case_id}: PET grid {case.pet.grid.describe()} differs from CT grid "

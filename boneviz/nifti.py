@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from boneviz.cohort import Case, CaseRef, Cohort, Prediction, Reader
 from boneviz.errors import BonevizError, CohortError, GridError, ImageFileError, InputError
 from boneviz.files import write_whole
+from boneviz.petrecord import read_pet_record
 from boneviz.volume import Grid, Unit, Volume
 
 __all__ = [
@@ -57,8 +58,8 @@ def read_volume(path: str | Path, unit: Unit, *, value: int | None = None) -> Vo
     Returns
     -------
     Volume
-        HU and SUVbw as stored after the header's slope (float32, or int16 where that is exact),
-        label as bool, probability as float32.
+        HU, SUVbw and counts as stored after the header's slope (float32, or int16 where that is
+        exact), label as bool, probability as float32.
 
     Raises
     ------
@@ -112,7 +113,8 @@ def write_volume(volume: Volume, path: str | Path) -> None:
     """Write a volume as NIfTI, whole or not at all, with equal bytes for equal volumes.
 
     HU is stored as int16 (rounded), SUVbw as int16 with a slope (steps of 1/32767 of the
-    maximum), label as uint8 0/1, probability as uint8 with slope 1/255.
+    maximum), counts as float32 as they are, label as uint8 0/1, probability as uint8 with slope
+    1/255.
     """
     path = Path(path)
     slope = 1.0
@@ -125,6 +127,8 @@ def write_volume(volume: Volume, path: str | Path) -> None:
         top = float(np.abs(volume.array).max())
         slope = float(np.float32(top / 32767)) if top > 0 else 1.0
         stored = np.rint(volume.array / slope).clip(-32767, 32767).astype(np.int16)
+    elif volume.unit == "counts":
+        stored = volume.array.astype(np.float32)
     else:
         slope = PROBABILITY_STEP
         stored = np.rint(volume.array / slope).astype(np.uint8)
@@ -147,6 +151,8 @@ def write_volume(volume: Volume, path: str | Path) -> None:
 def read_case(ref: CaseRef, *, readers: Sequence[Reader] | None = None) -> Case:
     """Read CT, PET and masks of one session, each on the grid of its file.
 
+    The PET is in the unit that its record says, `boneviz.petrecord`; SUVbw without one.
+
     Parameters
     ----------
     ref : the paths
@@ -156,16 +162,21 @@ def read_case(ref: CaseRef, *, readers: Sequence[Reader] | None = None) -> Case:
     ------
     ImageFileError
         A file cannot be read; the message starts with the patient.
+    InputError
+        The PET's record is damaged.
     GridError
         A mask does not lie on the CT's grid. Masks are not resampled on the way in.
     """
     try:
         ct = read_volume(ref.ct, "HU")
-        pet = read_volume(ref.pet, "SUVbw")
+        record = read_pet_record(ref.pet)
+        pet = read_volume(ref.pet, record.unit)
         chosen = ref.masks if readers is None else {r: ref.masks[r] for r in readers}
         masks = {reader: read_volume(path, "label") for reader, path in chosen.items()}
     except ImageFileError as error:
         raise ImageFileError(f"patient {ref.case_id}: {error}") from error
+    except InputError as error:
+        raise InputError(f"patient {ref.case_id}: {error}") from error
     for reader, mask in masks.items():
         if not mask.grid.matches(ct.grid):
             raise GridError(
@@ -173,7 +184,7 @@ def read_case(ref: CaseRef, *, readers: Sequence[Reader] | None = None) -> Case:
                 f"expected the CT's grid, {ct.grid.describe()}; resample the mask onto the CT "
                 "with nearest neighbour at its source, or give the mask drawn on the CT"
             )
-    return Case(ref.patient_id, ref.session, ct, pet, masks)
+    return Case(ref.patient_id, ref.session, ct, pet, masks, pet_origin=record.origin)
 
 
 def write_prediction(prediction: Prediction, folder: str | Path) -> Path:

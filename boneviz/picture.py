@@ -19,8 +19,19 @@ from skimage.measure import find_contours, label
 from boneviz.case import Case
 from boneviz.errors import GridError, InputError
 from boneviz.palette import ReaderStyle, colour_map
+from boneviz.volume import Volume
 
-__all__ = ["LETTERS", "Display", "Mode", "Overlay", "Plane", "disputed_mm", "fused_slice", "png_of"]
+__all__ = [
+    "LETTERS",
+    "Display",
+    "Mode",
+    "Overlay",
+    "Plane",
+    "counts_range",
+    "disputed_mm",
+    "fused_slice",
+    "png_of",
+]
 
 Plane = Literal["axial", "coronal", "sagittal"]
 Mode = Literal["ct", "pet", "fused"]
@@ -54,6 +65,8 @@ class Display:
     mode : ``ct`` or ``pet`` alone, or ``fused``
     suv_min : SUVbw shown in the first colour, and all below
     colour_map : of the PET, one of `boneviz.palette.COLOUR_MAPS`
+    counts : first and last colour of a PET in counts, for which a SUV range means nothing; by
+        default `counts_range` of the case
 
     Raises
     ------
@@ -70,6 +83,7 @@ class Display:
     mode: Mode = "fused"
     suv_min: float = 0.0
     colour_map: str = "hot-iron"
+    counts: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         modes = get_args(Mode)
@@ -81,6 +95,9 @@ class Display:
             raise InputError(
                 f"SUV range {self.suv_min:g} to {self.suv_max:g}: expected the second number larger"
             )
+        if self.counts is not None and not self.counts[1] > self.counts[0]:
+            low, high = self.counts
+            raise InputError(f"counts {low:g} to {high:g}: expected the second number larger")
         colour_map(self.colour_map)
 
 
@@ -141,8 +158,10 @@ def fused_slice(
         return flat[:: -1 if flip_down else 1, :: -1 if flip_across else 1]
 
     ct = (cut(case.ct.array) - (display.level_hu - display.width_hu / 2)) / display.width_hu
-    pet = cut(case.pet.array) - display.suv_min
-    pet = (pet / (display.suv_max - display.suv_min)).clip(0, 1)
+    low, high = display.suv_min, display.suv_max
+    if not case.has_suv:
+        low, high = display.counts or counts_range(case.pet)
+    pet = ((cut(case.pet.array) - low) / (high - low)).clip(0, 1)
     grey = 255 * ct.clip(0, 1)[..., None]
     weight = _cover(pet, display)[..., None]
     hot = colour_map(display.colour_map)[np.rint(pet * 255).astype(int)].astype(np.float32)
@@ -180,8 +199,21 @@ def fused_slice(
     return np.asarray(image)
 
 
+def counts_range(pet: Volume) -> tuple[float, float]:
+    """Return first and last colour of a PET in counts: 0 and the 99.9th percentile of its voxels.
+
+    The percentile has three digits, as it stands in the controls and is no more exact than that.
+
+    Without anything above 0 in all but a few voxels the highest, or 1 where there is none at all.
+    """
+    high = float(np.percentile(pet.array, 99.9))
+    if not high > 0:
+        high = float(pet.array.max())
+    return 0.0, float(f"{high:.3g}") if high > 0 else 1.0
+
+
 def _cover(pet: NDArray[np.float32], display: Display) -> NDArray[np.float32]:
-    """Return how much of the CT the PET hides, 0 to 1, for uptake as a share of the SUV range."""
+    """Return how much of the CT the PET hides, 0 to 1, for uptake as a share of the range shown."""
     if display.mode == "ct":
         return np.zeros_like(pet)
     if display.mode == "pet":

@@ -90,7 +90,8 @@ class Predictors:
 
         Parameters
         ----------
-        case : CT in HU and PET in SUVbw, on any grids that overlap; its masks are not looked at
+        case : CT in HU and PET in SUVbw (in counts only for models of CT alone), on any grids
+            that overlap; its masks are not looked at
         cohort_id : of the case's cohort, by which training patients are known again
 
         Returns
@@ -102,6 +103,8 @@ class Predictors:
         ------
         GridError
             CT and PET do not overlap.
+        InputError
+            The PET is in counts, and a model looks at it.
         """
         images = Case(case.patient_id, case.session, case.ct, case.pet)
         found: dict[int, Prediction] = {}

@@ -16,10 +16,12 @@ from boneviz.case import Case
 from boneviz.cohort import Cohort
 from boneviz.content import uptake_at
 from boneviz.drawing import Drawing
+from boneviz.errors import InputError
 from boneviz.harmonise import straighten
 from boneviz.learnerfile import LearnerFile
 from boneviz.metrics import Voxels, find_lesions
 from boneviz.nifti import read_case
+from boneviz.petrecord import NO_SUV
 from boneviz.teaching import start_session
 
 __all__ = ["filled_lesions", "pretend_session"]
@@ -34,7 +36,17 @@ def filled_lesions(case: Case, *, suv: float) -> Drawing:
     ----------
     case : with masks on the CT's grid
     suv : SUVbw from which a voxel is filled; a lesion that nowhere reaches it is missed
+
+    Raises
+    ------
+    InputError
+        The PET is in counts.
     """
+    if not case.has_suv:
+        raise InputError(
+            f"patient {case.case_id}: {NO_SUV}, and a pretended learner fills by SUV; "
+            "leave the patient out"
+        )
     anybody = np.zeros(case.ct.grid.shape, dtype=bool)
     for mask in case.masks.values():
         anybody |= mask.array

@@ -65,7 +65,8 @@ class Region:
         where the other outlines nothing
     reach_mm : its furthest voxel's distance to the nearest voxel of the other's outline; 0 for
         ``shared``, NaN where the other outlines nothing
-    suv_max, suv_mean : SUVbw, NaN where a voxel lies outside the PET's field of view
+    suv_max, suv_mean : SUVbw, NaN where a voxel lies outside the PET's field of view or the PET is
+        in counts
     hu_mean : HU
     centroid_mm : mean of its voxel centres, RAS+ mm; of a ring or a shell it lies outside
     inside_mm : centre of its own voxel nearest to the centroid, RAS+ mm; of several as near the

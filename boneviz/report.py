@@ -19,7 +19,8 @@ from boneviz.cohort import Cohort
 from boneviz.files import write_whole
 from boneviz.harmonise import harmonise
 from boneviz.palette import ReaderStyle, styles_of
-from boneviz.picture import Display, Plane, disputed_mm, fused_slice, png_of
+from boneviz.petrecord import NO_SUV
+from boneviz.picture import Display, Plane, counts_range, disputed_mm, fused_slice, png_of
 from boneviz.readings import Readings, read_readings
 from boneviz.regions import Region, regions, regions_table
 from boneviz.reportpage import Section, figure_of, page_of, small, table_of, text_of
@@ -141,7 +142,7 @@ def report_page(
         shown.append(
             f"<div class=case><div class=head><h3>{html.escape(ref.case_id)}</h3>"
             f"<div class=pictures>{pictures}</div></div>"
-            f"{_regions(readings)}{_case_table(own)}</div>"
+            f"{_about_counts(readings.case)}{_regions(readings)}{_case_table(own)}</div>"
         )
     # what could not be scored is told beneath the matrix
     failures = scores.failures if isinstance(scores, CohortScores) else ()
@@ -222,6 +223,18 @@ def _regions(readings: Readings) -> str:
     )
 
 
+def _about_counts(case: Case) -> str:
+    """Return why a case has no SUV, and what its colours mean instead."""
+    if case.has_suv:
+        return ""
+    low, high = counts_range(case.pet)
+    why = "; ".join(case.pet_origin)
+    return small(
+        f"There is {NO_SUV}; its colours run from {low:.4g} to {high:.4g} counts"
+        f"{f' ({why})' if why else ''}."
+    )
+
+
 def _case_table(rows: Sequence[Scores]) -> str:
     """Return the scores of the study's own readers; the table of scores has those of variants."""
     if not rows:
@@ -286,7 +299,8 @@ def _legend(styles: Sequence[ReaderStyle], unpictured: Sequence[str]) -> str:
     )
     return (
         f"<p>{legend} Slices through the largest part in which the experts differ, on the axial "
-        "slice on which they differ most; CT bone window L 400 / W 1800 HU, PET 0 to 8 SUVbw. "
+        "slice on which they differ most; CT bone window L 400 / W 1800 HU, PET 0 to 8 SUVbw "
+        "where it has SUV. "
         "R, L, A, P, S, I: the patient's right, left, front, back, head and foot. Ablations and "
         f"repeats of models are not drawn.{html.escape(lacking)}</p>"
     )

@@ -16,6 +16,7 @@ from boneviz.errors import CheckpointError, InputError
 from boneviz.folds import Folds
 from boneviz.learninglog import read_logs
 from boneviz.modelcards import read_cards
+from boneviz.petrecord import NO_SUV
 from boneviz.plots import Line, curve_plot
 from boneviz.reportpage import Section, small, table_of
 from boneviz.scoretable import CohortScores
@@ -153,8 +154,17 @@ def _score_settings(scores: CohortScores) -> list[tuple[str, str]]:
         ),
         ("Distances between", surface[first.surface]),
         ("Voxels of the CT (mm)", "; ".join(spacings[:4]) + more),
+        *_pet_units(scores),
         ("Scored by", f"boneviz {first.version}"),
     ]
+
+
+def _pet_units(scores: CohortScores) -> list[tuple[str, str]]:
+    """Return which cases have no SUV; nothing where all have."""
+    cases = list(dict.fromkeys(row.case_id for row in scores if row.pet_unit == "counts"))
+    if not cases:
+        return []
+    return [("PET", f"{NO_SUV} of {', '.join(cases)}; every SUV figure of theirs is left out")]
 
 
 def _versions() -> list[tuple[str, str]]:

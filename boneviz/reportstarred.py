@@ -10,6 +10,7 @@ from boneviz.cohort import Cohort
 from boneviz.errors import InputError
 from boneviz.harmonise import harmonise
 from boneviz.palette import ReaderStyle
+from boneviz.petrecord import NO_SUV
 from boneviz.picture import Display, Plane, fused_slice, png_of
 from boneviz.readings import Readings
 from boneviz.regions import Region, regions, regions_table
@@ -63,6 +64,7 @@ def starred_here(
     if not starred:
         return ""
     case = harmonise(readings.outlined())
+    counts = "" if case.has_suv else f" There is {NO_SUV}."
     parts = []
     for place, region in enumerate(starred, start=before):
         names = (region.reference, region.candidate)
@@ -84,7 +86,7 @@ def starred_here(
             f"<div class=case><div class=head><h3>{html.escape(title)}</h3>"
             f"<div class=pictures>{figures}</div></div>"
             f"{table_of(regions_table([region]), COLUMNS, digits=1, texts=('tissue',))}"
-            f"{small(f'{region.candidate} against {region.reference}.')}{changed}</div>"
+            f"{small(f'{region.candidate} against {region.reference}.{counts}')}{changed}</div>"
         )
     return "".join(parts)
 

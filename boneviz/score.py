@@ -284,6 +284,7 @@ def _score_pair(
         reference_content=reference.content,
         candidate_content=candidate.content,
         matches=matches,
+        pet_unit="SUVbw" if case.has_suv else "counts",
     )
 
 

@@ -18,6 +18,7 @@ from boneviz.cohort import Cohort
 from boneviz.errors import BonevizError, InputError
 from boneviz.files import sha256_of, write_whole
 from boneviz.nifti import prediction_files, predictions_folder
+from boneviz.petrecord import pet_record_path
 from boneviz.processes import as_done
 from boneviz.readings import read_readings
 from boneviz.score import ScoreSettings, default_pairs
@@ -115,14 +116,18 @@ def content_hash(
 ) -> str:
     """Return a SHA-256 over all that the rows of a case depend on, in hexadecimal.
 
-    The bytes of CT, PET, masks, predictions and their records; readers; settings; the version.
+    The bytes of CT, PET, the PET's record, masks, predictions and their records; readers;
+    settings; the version.
     """
     files = prediction_files(cohort, ref, folder=predictions)
+    record = pet_record_path(ref.pet)
     content = {
         "scoring": [SCORING, __version__],
         "settings": asdict(settings),
         "case": [ref.patient_id, ref.session],
         "images": [sha256_of(ref.ct), sha256_of(ref.pet)],
+        # a cohort without records keeps the hashes that it had
+        **({"pet_record": sha256_of(record)} if record.is_file() else {}),
         # in their order, which decides who is called reference
         "experts": [[asdict(reader), sha256_of(path)] for reader, path in ref.masks.items()],
         "predictions": [[path.parent.name, path.name, sha256_of(path)] for path in files],

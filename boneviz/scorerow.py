@@ -12,6 +12,7 @@ from boneviz.case import Reader
 from boneviz.content import Content
 from boneviz.errors import InputError
 from boneviz.matching import LesionMatch, mean_over
+from boneviz.petrecord import PetUnit
 
 __all__ = ["Scores", "Status", "SurfaceKind", "status_of"]
 
@@ -66,6 +67,7 @@ class Scores:
     matches : the lesions that both outlined, each with its own distances
     content_hash : of the files and settings that the row was made from, empty where it was made
         from a case in memory
+    pet_unit : ``SUVbw``, or ``counts``: both contents are then NaN but for HU
     """
 
     patient_id: str
@@ -105,6 +107,7 @@ class Scores:
     candidate_content: Content
     matches: tuple[LesionMatch, ...]
     content_hash: str = ""
+    pet_unit: PetUnit = "SUVbw"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "surface_dice", MappingProxyType(dict(self.surface_dice)))
@@ -154,7 +157,7 @@ class Scores:
                         for tau in self.tolerance_mm
                     },
                 }
-            elif name != "content_hash":
+            elif name not in ("content_hash", "pet_unit"):
                 numbers[name] = getattr(self, name)
         return numbers
 

@@ -17,6 +17,7 @@ from boneviz.content import Content
 from boneviz.errors import BonevizError, InputError
 from boneviz.files import whole_file
 from boneviz.matching import LesionMatch
+from boneviz.petrecord import PetUnit
 from boneviz.scorerow import Scores, Status
 
 __all__ = [
@@ -225,6 +226,7 @@ def row_of(scores: Scores) -> dict[str, Any]:
         "spacing_y_mm": y,
         "spacing_z_mm": z,
         "diagonal_mm": scores.diagonal_mm,
+        "pet_unit": scores.pet_unit,
         "version": scores.version,
         "matches": json.dumps([_match_record(match) for match in scores.matches]),
         "content_hash": scores.content_hash,
@@ -287,6 +289,9 @@ def _from_row(row: Mapping[str, Any]) -> Scores:
             values[field.name] = int(float(row[field.name]))
     if row["status"] not in get_args(Status):
         raise InputError(f"status {row['status']!r}: expected {', '.join(get_args(Status))}")
+    pet_unit = row.get("pet_unit", "SUVbw")  # tables of before had no other
+    if pet_unit not in get_args(PetUnit):
+        raise InputError(f"pet_unit {pet_unit!r}: expected {', '.join(get_args(PetUnit))}")
     return Scores(
         **values,
         patient_id=row["patient_id"],
@@ -311,4 +316,5 @@ def _from_row(row: Mapping[str, Any]) -> Scores:
         candidate_content=_content(row, "candidate"),
         matches=tuple(_match(record) for record in json.loads(row["matches"])),
         content_hash=row["content_hash"],
+        pet_unit=pet_unit,
     )

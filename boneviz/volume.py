@@ -20,7 +20,7 @@ from boneviz.errors import GridError, InputError
 
 __all__ = ["Grid", "Unit", "Volume"]
 
-Unit = Literal["HU", "SUVbw", "label", "probability"]
+Unit = Literal["HU", "SUVbw", "counts", "label", "probability"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,9 +147,10 @@ class Volume:
     Parameters
     ----------
     array : (X, Y, Z); ``label`` is bool, ``probability`` a float in [0, 1],
-        ``HU`` and ``SUVbw`` any real number type. A writeable array is copied.
+        ``HU``, ``SUVbw`` and ``counts`` any real number type. A writeable array is copied.
     grid : where the voxels lie
-    unit : ``HU``, ``SUVbw``, ``label`` or ``probability``
+    unit : ``HU``, ``SUVbw``, ``counts`` (a PET that is proportional to activity, counts or Bq/mL,
+        without what an SUV needs), ``label`` or ``probability``
 
     Raises
     ------

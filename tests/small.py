@@ -11,7 +11,8 @@ import numpy as np
 
 from boneviz.case import Case, CaseRef, Prediction, Reader
 from boneviz.cohort import Cohort
-from boneviz.nifti import write_volume
+from boneviz.nifti import read_volume, write_volume
+from boneviz.petrecord import PetRecord, write_pet_record
 from boneviz.volume import Grid, Unit, Volume
 
 if TYPE_CHECKING:
@@ -169,6 +170,20 @@ def write_case(case: Case, root: Path) -> CaseRef:
     return CaseRef(
         case.patient_id, case.session, folder / "ct.nii.gz", folder / "pet.nii.gz", masks
     )
+
+
+def in_counts(case: Case, *, per_suv: float = 20_000.0) -> Case:
+    """Return the case with its PET in counts, so many for an SUV of 1, and why."""
+    counts = Volume(case.pet.array * np.float32(per_suv), case.pet.grid, "counts")
+    return replace(case, pet=counts, pet_origin=("PatientWeight (0010,1030) is absent",))
+
+
+def put_into_counts(ref: CaseRef, *, per_suv: float = 20_000.0) -> None:
+    """Write the PET of a cohort's case anew, in counts, with the record that says so."""
+    pet = read_volume(ref.pet, "SUVbw")
+    counts = Volume(pet.array * np.float32(per_suv), pet.grid, "counts")
+    write_volume(counts, ref.pet)
+    write_pet_record(PetRecord("counts", ("PatientWeight (0010,1030) is absent",)), ref.pet)
 
 
 def write_tiny_cohort(root: Path, limbs: Sequence[Limb] | None = None) -> Cohort:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from small import MODEL_A, limb, tiny_config, write_tiny_cohort
+from small import MODEL_A, limb, put_into_counts, tiny_config, write_tiny_cohort
 from test_readings import give_predictions, give_variants
 
 from boneviz.cli import main
@@ -497,3 +497,19 @@ def test_a_whole_study_has_ablations_and_a_second_seed(
     kinds = {(fit.fuse.modality, fit.seed) for fit in asked[0].fits}
     assert kinds == {("fused", 5), ("ct", 5), ("pet", 5), ("fused", 6)}
     assert len(asked[0].fits) == 4 * 2 * 2
+
+
+def test_score_and_regions_say_where_there_is_no_suv(
+    cohort: Cohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["score", str(cohort.root), "--out", str(tmp_path / "s.csv"), "--quiet"]
+    assert main(command) == 0
+    assert "no SUV" not in capsys.readouterr().out
+    put_into_counts(cohort["P02"])
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert "no SUV: PET in counts: P02; their columns of SUV and glycolysis are empty" in said
+    assert main(["regions", str(cohort.root), "--patient", "P02"]) == 0
+    assert "There is no SUV: PET in counts." in capsys.readouterr().out
+    assert main(["regions", str(cohort.root), "--patient", "P01"]) == 0
+    assert "no SUV" not in capsys.readouterr().out

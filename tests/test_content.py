@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -193,3 +194,18 @@ def test_one_thin_lesion_from_corner_to_corner_takes_little_memory() -> None:
     tracemalloc.stop()
     np.testing.assert_allclose(found.suv_peak, 1)
     assert peak < 150e6
+
+
+def test_counts_give_no_suv_figure_and_the_same_hu() -> None:
+    suv = np.zeros((15, 11, 7))
+    suv[7, 5, 3] = 10
+    case = case_of(suv)
+    counts = replace(case, pet=Volume(case.pet.array * 1000, case.pet.grid, "counts"))
+    mask = mask_of([(7, 5, 3)], suv.shape)
+    found = content(counts, mask)
+    figures = (found.suv_max, found.suv_mean, found.suv_peak, found.tlg_ml)
+    assert all(map(math.isnan, figures))
+    assert found.hu_mean == content(case, mask).hu_mean
+    # nothing outlined has a glycolysis of 0 where it can be measured, and none where it cannot
+    assert math.isnan(content(counts, np.zeros_like(mask)).tlg_ml)
+    assert content(case, np.zeros_like(mask)).tlg_ml == 0

@@ -16,6 +16,7 @@ from small import (
     STRAIGHT,
     case_on,
     limb,
+    put_into_counts,
     tiny_config,
     write_case,
     write_tiny_cohort,
@@ -24,7 +25,7 @@ from small import (
 from boneviz import crossval
 from boneviz.cohort import Cohort
 from boneviz.crossval import deal_folds, plan, predict_cohort, run
-from boneviz.errors import CohortError
+from boneviz.errors import CohortError, InputError
 from boneviz.folds import Folds
 from boneviz.fuse import FuseConfig
 from boneviz.nifti import read_predictions, write_volume
@@ -140,6 +141,15 @@ def test_a_fold_that_is_not_there_is_refused_before_anything_is_trained(tmp_path
     cohort = cohort_of(tmp_path, {(f"P{n}", ""): (n, n) for n in range(4)})
     with pytest.raises(CohortError, match="fold 2: expected 0 to 1"):
         plan(cohort, CONFIG, n_folds=2, only_folds=[0, 2])
+
+
+def test_a_pet_in_counts_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    cohort = cohort_of(tmp_path, {(f"P{n}", ""): (n, n) for n in range(4)})
+    put_into_counts(cohort["P2"])
+    for modalities in (None, ["ct", "pet"]):
+        with pytest.raises(InputError, match="patient P2: PET in counts, expected SUVbw"):
+            plan(cohort, CONFIG, n_folds=2, modalities=modalities)  # type: ignore[arg-type]
+    assert len(plan(cohort, CONFIG, n_folds=2, modalities=["ct"]).fits) == 4
 
 
 def test_without_an_expert_there_is_nothing_to_learn(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from boneviz import cli, crossval, patches, train
 from boneviz.checkpoint import card_of, load_checkpoint, load_tensors
 from boneviz.cohort import Cohort
 from boneviz.crossval import deal_folds, plan, run
-from boneviz.duplicates import voxel_hash
+from boneviz.duplicates import refuse_duplicates, voxel_hash
 from boneviz.errors import (
     BonevizError,
     CheckpointError,
@@ -35,6 +35,7 @@ from boneviz.errors import (
 )
 from boneviz.fuse import FuseConfig
 from boneviz.nifti import read_volume, write_volume
+from boneviz.petrecord import PetRecord, write_pet_record
 from boneviz.train import weights_path
 from boneviz.volume import Grid, Volume
 
@@ -227,6 +228,15 @@ def test_a_scan_is_known_by_its_voxels_whatever_its_file(tmp_path: Path) -> None
     assert hashed(Volume(other, CT.grid, "HU"), "e.nii") != own
     flat = Volume(array.reshape(1, 4, 6), Grid.straight((1, 4, 6), (2, 3, 5), (0, 0, 0)), "HU")
     assert hashed(flat, "f.nii") != own
+
+
+def test_a_pet_is_known_again_in_suv_and_in_counts(tmp_path: Path) -> None:
+    cohort = write_tiny_cohort(tmp_path, [limb("P01"), limb("P02", place=1), limb("P03", place=2)])
+    # one scan under two ids, of which one was imported without SUV: the same voxels
+    shutil.copy(cohort["P01"].pet, cohort["P03"].pet)
+    write_pet_record(PetRecord("counts"), cohort["P03"].pet)
+    with pytest.raises(CohortError, match="patients P01 and P03 share one PET"):
+        refuse_duplicates(cohort)
 
 
 def test_sessions_of_one_patient_may_share_a_scan(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from cases import SPACING_MM, VOXEL_ML, mask_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small import turned_about_z
+from small import STRAIGHT, turned_about_z, volume_of
 
 from boneviz import drawing as drawing_module
 from boneviz.drawing import Drawing
@@ -270,3 +270,10 @@ def test_a_mask_and_back() -> None:
 def test_bad_input_is_named(call: Callable[[], object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_counts_are_not_filled_by_suv() -> None:
+    counts = volume_of(5, STRAIGHT, "counts")
+    seed_mm = STRAIGHT.to_mm((1, 1, 1)).tolist()
+    with pytest.raises(InputError, match=r"fill by SUV in a volume of counts: .*; draw with brush"):
+        Drawing.blank(STRAIGHT).fill_above(2, seed_mm=seed_mm, within_mm=9, pet=counts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from small import STRAIGHT, case_on
+from small import STRAIGHT, case_on, in_counts
 
 from boneviz.case import Case
 from boneviz.errors import GridError, InputError
@@ -94,3 +94,12 @@ def test_impossible_settings_are_refused(settings: dict[str, object], says: str)
 def test_a_modality_is_spelt_exactly() -> None:
     with pytest.raises(InputError, match="modality 'CT': expected one of fused, ct, pet"):
         require_modality("CT")
+
+
+@pytest.mark.parametrize("modality", ["fused", "pet"])
+def test_counts_are_no_input_of_a_network_that_looks_at_them(modality: str) -> None:
+    case = in_counts(along_x(HU, SUV))
+    says = "patient P01: PET in counts, expected SUVbw: a network .* or use the modality ct"
+    with pytest.raises(InputError, match=says):
+        fuse(case, FuseConfig(modality=modality))  # type: ignore[arg-type]
+    assert fuse(case, FuseConfig(modality="ct"))[0, :, 0, 0] == pytest.approx(WINDOWED)

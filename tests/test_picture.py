@@ -22,7 +22,7 @@ from small import EXPERT_A, MODEL_A, affine_of, case_on, volume_of
 from boneviz.case import Case, Reader
 from boneviz.errors import GridError, InputError
 from boneviz.palette import ReaderStyle, rgb_of
-from boneviz.picture import LETTERS, Display, Plane, fused_slice, png_of
+from boneviz.picture import LETTERS, Display, Plane, counts_range, fused_slice, png_of
 from boneviz.volume import Grid, Volume
 
 GRID = Grid.straight((40, 30, 10), (1, 2, 3))
@@ -158,9 +158,10 @@ def test_mode_range_and_colour_map(
         ({"mode": "mip"}, "mode 'mip': expected one of ct, pet, fused"),
         ({"colour_map": "jet"}, "colour map 'jet': expected one of hot-iron, inferno, "),
         ({"suv_min": 8}, "SUV range 8 to 8: expected the second number larger"),
+        ({"counts": (5, 5)}, "counts 5 to 5: expected the second number larger"),
         ({"width_hu": 0}, "CT window 0 HU wide: expected more than 0"),
     ],
-    ids=["mode", "colour map", "SUV", "window"],
+    ids=["mode", "colour map", "SUV", "counts", "window"],
 )
 def test_a_display_that_cannot_be_is_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
@@ -290,3 +291,32 @@ def test_the_largest_dispute_is_gone_to_not_the_middle_between_two() -> None:
 
 def _no_uptake(grid: Grid) -> Volume:
     return Volume(np.zeros(grid.shape), grid, "SUVbw")
+
+
+def test_counts_have_a_range_of_their_own() -> None:
+    # 12000 voxels: 13 at 50000 are more than the 0.1 % that are left out, 11 are not
+    counts = np.full(GRID.shape, 1000.0, dtype=np.float32)
+    counts.flat[:13] = 50_000
+    assert counts_range(Volume(counts, GRID, "counts")) == (0, 50_000)
+    counts.flat[11:13] = 1000
+    assert counts_range(Volume(counts, GRID, "counts")) == (0, 1000)
+    assert counts_range(volume_of(0, GRID, "counts")) == counts_range(volume_of(-3, GRID, "counts"))
+    assert counts_range(volume_of(0, GRID, "counts")) == (0, 1)
+    few = np.zeros(GRID.shape, dtype=np.float32)
+    few.flat[0] = 7
+    assert counts_range(Volume(few, GRID, "counts")) == (0, 7)
+
+
+@pytest.mark.parametrize(
+    ("display", "grey"),
+    [
+        # all voxels at 1000 counts: the range is 0 to 1000, and an SUV range says nothing
+        (Display(mode="pet", colour_map="grey", suv_min=2, suv_max=6), 255),
+        # a quarter of 0 to 4000: rint(63.75)
+        (Display(mode="pet", colour_map="grey", counts=(0, 4000)), 64),
+    ],
+)
+def test_a_pet_in_counts_is_shown_by_its_range(display: Display, grey: int) -> None:
+    case = replace(case_on(GRID), pet=volume_of(1000, GRID, "counts"))
+    picture = fused_slice(case, "axial", (20, 30, 15), display=display)
+    assert np.unique(picture).tolist() == [grey]

@@ -16,7 +16,9 @@ from small import (
     MODEL_B,
     affine_of,
     case_on,
+    in_counts,
     limb,
+    put_into_counts,
     tiny_config,
     turned_about_z,
     write_tiny_cohort,
@@ -342,3 +344,23 @@ def test_a_case_is_read_once_for_both_models(
     asked.clear()
     predict_cohort(cohort, spoken, folder=tmp_path / "out", progress=False)
     assert asked == []
+
+
+def test_counts_are_predicted_by_models_of_ct_alone(trained: Checkpoint, tmp_path: Path) -> None:
+    case = in_counts(limb("P90").case(seed=90))
+    with pytest.raises(InputError, match="patient P90: PET in counts, expected SUVbw"):
+        Predictor(trained)(case)
+    of_ct = Predictor(untrained(tmp_path, MODEL_A, 1, fuse=FuseConfig(modality="ct")))
+    assert np.array_equal(
+        of_ct(case).probability.array, of_ct(limb("P90").case(seed=90)).probability.array
+    )
+
+
+def test_nothing_is_predicted_where_a_later_pet_is_in_counts(tmp_path: Path) -> None:
+    cohort = write_tiny_cohort(tmp_path / "tiny", [limb("P01"), limb("P02", place=1)])
+    put_into_counts(cohort["P02"])
+    spoken = {untrained(tmp_path, MODEL_A, 1): list(cohort)}
+    folder = tmp_path / "there"
+    with pytest.raises(InputError, match="patient P02: PET in counts"):
+        predict_cohort(cohort, spoken, folder=folder, progress=False)
+    assert not folder.exists()

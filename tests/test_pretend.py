@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from cases import mask_of
+from small import in_counts
 
 from boneviz.case import Case, Reader
 from boneviz.cohort import Cohort
+from boneviz.errors import InputError
 from boneviz.learnerfile import LearnerFile, group_table
 from boneviz.pretend import filled_lesions, pretend_session
 from boneviz.volume import Grid, Volume
@@ -53,3 +56,8 @@ def test_a_pretended_session_is_a_session(tiny_cohort: Cohort, tmp_path: Path) -
     # expert A outlines the whole hot box, expert B its inside
     low_a = (group["learner"] == "Low") & (group["expert"] == "Expert A")
     assert (group.loc[low_a, "dice"] > 0.9).all()
+
+
+def test_counts_are_refused_not_passed_over() -> None:
+    with pytest.raises(InputError, match="patient P1: no SUV: PET in counts, and a pretended"):
+        filled_lesions(in_counts(CASE), suv=3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from small import EXPERT_A, EXPERT_B, limb, write_tiny_cohort
+from small import EXPERT_A, EXPERT_B, limb, put_into_counts, write_tiny_cohort
 from test_readings import give_predictions, give_variants
 
 from boneviz.cli import main
@@ -302,3 +303,21 @@ def test_names_in_starred_regions_are_text(tmp_path: Path) -> None:
     sources = [a["src"] for tag, a in Tags(page).found if tag == "img"]
     assert len(sources) == 6
     assert all(str(source).startswith("data:image/png") for source in sources)
+
+
+def test_a_patient_in_counts_has_no_suv_figure_and_says_so(cohort: Cohort, tmp_path: Path) -> None:
+    before = page_of(cohort, tmp_path)
+    assert "no SUV" not in before
+    put_into_counts(cohort["P02"])
+    found = regions(read_readings(cohort, cohort["P02"]).case, "Expert A", "Expert B")
+    write_report(cohort, tmp_path / "report.html", starred=found[:1], progress=False)
+    page = text_of((tmp_path / "report.html").read_text(encoding="utf-8"))
+    of_counts = re.search(r"There is no SUV: PET in counts; its colours run from 0 to (\S+) ", page)
+    # the limb's box of SUV 8 to 8.2, of 20000 counts each
+    assert of_counts is not None
+    assert 150_000 < float(of_counts[1]) < 165_000
+    assert "counts (PatientWeight (0010,1030) is absent)." in page
+    assert "no SUV: PET in counts of P02; every SUV figure of theirs is left out" in page
+    assert "Expert B against Expert A. There is no SUV: PET in counts." in page
+    # of the two cases' tables of regions one has its SUVmax; the starred region has none
+    assert math.isnan(found[0].suv_max)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from small import EXPERT_A, EXPERT_B, limb, write_case, write_tiny_cohort
+from small import EXPERT_A, EXPERT_B, limb, put_into_counts, write_case, write_tiny_cohort
 from test_readings import give_predictions, give_variants
 
 from boneviz import scorecohort
@@ -24,6 +25,7 @@ from boneviz.cohort import Cohort
 from boneviz.compare import cross_evaluate
 from boneviz.errors import BonevizError, CohortError, InputError
 from boneviz.nifti import read_volume, write_volume
+from boneviz.petrecord import PetRecord, write_pet_record
 from boneviz.readings import Readings, read_readings
 from boneviz.score import ScoreSettings
 from boneviz.scorecohort import content_hash, score_cohort
@@ -133,8 +135,39 @@ def test_every_input_is_in_the_hash(tiny_cohort: Cohort) -> None:
         seen.append(now())
         path.write_bytes(before)
     assert len(set(seen)) == len(files) + 1
+    write_pet_record(PetRecord(), ref.pet)
+    seen.append(now())
+    write_pet_record(PetRecord("counts"), ref.pet)
+    seen.append(now())
+    assert len(set(seen)) == len(files) + 3
     (folder / "P01.json").unlink()
     assert now() not in seen
+
+
+def test_a_patient_in_counts_has_no_suv_and_all_else(tiny_cohort: Cohort, tmp_path: Path) -> None:
+    out = tmp_path / "scores.csv"
+    before = score_cohort(tiny_cohort, progress=False, out=out)
+    put_into_counts(tiny_cohort["P02"])
+    scores = score_cohort(tiny_cohort, progress=False, out=out)
+    assert [row.pet_unit for row in scores] == ["SUVbw", "counts", *["SUVbw"] * 4]
+    numbers, was = scores[1].numbers(), before[1].numbers()
+    absent = {name for name, value in numbers.items() if math.isnan(value)}
+    absent -= {name for name, value in was.items() if math.isnan(value)}
+    figures = ("suv_max", "suv_mean", "suv_peak", "tlg_ml")
+    assert absent == {f"{who}_{what}" for who in ("reference", "candidate") for what in figures}
+    assert {n: v for n, v in numbers.items() if n not in absent and not math.isnan(v)} == {
+        n: v for n, v in was.items() if n not in absent and not math.isnan(v)
+    }
+    # the table says so, and an older one without the column is of SUV
+    assert [row.pet_unit for row in read_scores(out)] == [row.pet_unit for row in scores]
+    table = pd.read_csv(out, dtype=str, keep_default_na=False)
+    assert table["reference_suv_max"][1] == "nan"
+    table.drop(columns="pet_unit").to_csv(out, index=False)
+    assert {row.pet_unit for row in read_scores(out)} == {"SUVbw"}
+    table["pet_unit"] = "Bq"
+    table.to_csv(out, index=False)
+    with pytest.raises(InputError, match="pet_unit 'Bq': expected SUVbw, counts"):
+        read_scores(out)
 
 
 def test_a_run_that_was_killed_goes_on_where_it_stopped(

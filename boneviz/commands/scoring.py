@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from boneviz.cohort import Cohort
 from boneviz.commands.parser import Commands
 from boneviz.errors import InputError
+from boneviz.petrecord import NO_SUV
 from boneviz.samples import DEMONSTRATION
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ def _score(options: argparse.Namespace) -> int:
         lesions = lesions_table(scores)
         write_table(lesions, options.lesions)
         print(f"{len(lesions)} matched lesions in {options.lesions}")
+    _say_counts(scores)
     _say_demonstration(cohort, scores)
     for failure in scores.failures:
         print(f"boneviz: not scored: {failure.error}", file=sys.stderr)
@@ -180,6 +182,8 @@ def _regions(options: argparse.Namespace) -> None:
             print(f"{prediction.reader.name} had learned from this patient: no new reading.")
     if any(prediction.demonstration for prediction in chosen) and not cohort.synthetic:
         print(DEMONSTRATION)
+    if not readings.case.has_suv:
+        print(f"There is {NO_SUV}.")
     if options.out is not None:
         write_table(table, options.out)
         print(f"{len(table)} regions in {options.out}")
@@ -280,6 +284,12 @@ def _require_of(cohort: Cohort, scores: CohortScores, path: Path) -> None:
             f"{more or 'none'}; cases that are not in the table: {less or 'none'}; "
             "run `boneviz score` on this cohort"
         )
+
+
+def _say_counts(scores: CohortScores) -> None:
+    cases = list(dict.fromkeys(row.case_id for row in scores if row.pet_unit == "counts"))
+    if cases:
+        print(f"{NO_SUV}: {', '.join(cases)}; their columns of SUV and glycolysis are empty")
 
 
 def _say_demonstration(cohort: Cohort, scores: CohortScores) -> None:

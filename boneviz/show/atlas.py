@@ -12,6 +12,7 @@ import pandas as pd
 
 from boneviz.errors import InputError
 from boneviz.palette import ReaderStyle
+from boneviz.petrecord import NO_SUV
 from boneviz.readings import Readings
 from boneviz.regions import BONE_SEARCH_MM, Region, regions, regions_table
 from boneviz.scoretable import csv_of
@@ -110,8 +111,8 @@ def atlas_table(listed: Sequence[Region], state: ViewState) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(columns))
 
 
-def atlas_words(found: Sequence[Region], state: ViewState) -> str:
-    """Return in a sentence what was found and what of it is not listed."""
+def atlas_words(found: Sequence[Region], state: ViewState, *, has_suv: bool = True) -> str:
+    """Return in a sentence what was found, what of it is not listed, and why there is no SUV."""
     if state.pair is None:
         return "One reader alone: there is nobody to compare with."
     reference, candidate = state.pair
@@ -134,6 +135,8 @@ def atlas_words(found: Sequence[Region], state: ViewState) -> str:
         )
     if any(not region.held_out for region in found):
         parts.append("A model of the two had learned from this patient: no new reading.")
+    if not has_suv:
+        parts.append(f"There is {NO_SUV}.")
     return " ".join(parts)
 
 
@@ -203,7 +206,12 @@ class AtlasPanel:
         self.star.on_click(lambda _: on_key("star"))
 
     def show(
-        self, state: ViewState, found: Sequence[Region], styles: Sequence[ReaderStyle]
+        self,
+        state: ViewState,
+        found: Sequence[Region],
+        styles: Sequence[ReaderStyle],
+        *,
+        has_suv: bool = True,
     ) -> None:
         """Show the regions of the state's case and pair.
 
@@ -211,6 +219,7 @@ class AtlasPanel:
         ----------
         found : all of them
         styles : of all readers
+        has_suv : whether the PET of the case is in SUVbw
         """
         listed = listed_regions(state, found)
         style_of = {style.name: style for style in styles}
@@ -220,7 +229,7 @@ class AtlasPanel:
             [region.number for region in listed],
             cells=_cells(drawn_by),
         )
-        self.words.value = prose(atlas_words(found, state))
+        self.words.value = prose(atlas_words(found, state, has_suv=has_suv))
         self._show_filters(state, found)
         self.mark(state, found)
 

@@ -31,7 +31,7 @@ def stepped(drawing: Drawing, step: Mapping[str, Any], pet: Volume) -> Drawing:
     step : ``what`` is ``brush`` or ``erase`` with ``points_mm``, ``radius_mm`` and ``across``,
         ``fill`` with ``seed_mm``, ``suv`` and ``within_mm``, ``undo``, ``redo``, or ``whole``,
         which changes nothing
-    pet : SUVbw, which a fill follows
+    pet : SUVbw, which a fill follows; in counts a fill is refused
 
     Raises
     ------
@@ -102,6 +102,7 @@ class Canvas(SliceViewer):
             case.pet,
             {style.reader: drawing.mask},
             case.notes,
+            case.pet_origin,
         )
         with self._turn:
             self.show(alone, [style], draws=style.name)

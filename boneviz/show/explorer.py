@@ -471,7 +471,8 @@ class Explorer(widgets.VBox):
         if at_worst.region != self.state.region:
             self.go(at_worst)
             self.viewer.centre()
-        self.atlas.show(self.state, found, self._styles)
+        has_suv = self._readings.case.has_suv
+        self.atlas.show(self.state, found, self._styles, has_suv=has_suv)
 
     def _regions(self) -> tuple[Region, ...]:
         """Return the regions of the case and pair shown, none where nothing can be compared."""

@@ -28,7 +28,13 @@ OF_THE_COHORT = ("case_ids", "reader_names")
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How the slices look: window (HU), SUV range, and the rest of the viewer's traits."""
+    """How the slices look: window (HU), SUV range, and the rest of the viewer's traits.
+
+    Parameters
+    ----------
+    counts_range : of a PET in counts, beside the SUV range, which is that of other patients; None
+        where the PET is in SUVbw
+    """
 
     level: float
     width: float
@@ -39,16 +45,28 @@ class Look:
     colour_map: str
     exact: bool
     heat: bool
+    counts_range: tuple[float, float] | None = None
 
     @classmethod
     def of(cls, viewer: Any) -> Look:
         """Return the present look of a viewer."""
-        return cls(**{field.name: getattr(viewer, field.name) for field in fields(cls)})
+        values = {name: getattr(viewer, name) for name in OF_ALL_CASES}
+        return cls(**values, counts_range=tuple(viewer.counts_range) if _counts(viewer) else None)
 
     def onto(self, viewer: Any) -> None:
         """Give a viewer this look."""
-        for field in fields(self):
-            setattr(viewer, field.name, getattr(self, field.name))
+        for name in OF_ALL_CASES:
+            setattr(viewer, name, getattr(self, name))
+        if self.counts_range is not None and _counts(viewer):
+            viewer.counts_range = list(self.counts_range)
+
+
+OF_ALL_CASES = tuple(field.name for field in fields(Look) if field.name != "counts_range")
+
+
+def _counts(viewer: Any) -> bool:
+    """Whether the case shown has a PET in counts."""
+    return bool(viewer.case_info.get("pet", {}).get("unit") == "counts")
 
 
 def link_of(state: ViewState, look: Look) -> str:
@@ -65,7 +83,9 @@ def link_of(state: ViewState, look: Look) -> str:
     view["kinds"] = [kind for kind in KINDS if kind in state.kinds]
     view["thresholds"] = dict(state.thresholds)
     view["starred"] = [_plain(region.as_row()) for region in state.starred]
-    shown = {field.name: getattr(look, field.name) for field in fields(look)}
+    shown = {name: getattr(look, name) for name in OF_ALL_CASES}
+    if look.counts_range is not None:
+        shown["counts_range"] = list(look.counts_range)
     content = {"boneviz": "view", "version": LINK_VERSION, **view, "look": shown}
     return json.dumps(content, allow_nan=False, ensure_ascii=False)
 
@@ -92,7 +112,7 @@ def read_link(text: str, *, on: ViewState) -> tuple[ViewState, Look]:
             f"a link of version {_short(version)}, expected {LINK_VERSION}: "
             "open it with the boneviz that made it"
         )
-    look = _object(content.pop("look", None), "look")
+    look = {"counts_range": None, **_object(content.pop("look", None), "look")}
     values = _checked(content, _state_fields(on), "the link")
     seen = Look(**_checked(look, LOOK_FIELDS, "look"))
     if not seen.suv_max > seen.suv_min:
@@ -184,6 +204,19 @@ def _number(low: float = -math.inf, high: float = math.inf) -> Check:
     return check
 
 
+def _count(value: Any) -> float:
+    """Return a value of a PET in counts, which may be larger than any other number of a link."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < 1e30:
+        raise InputError(f"expected a number in its range, found {_short(value)}")
+    return float(value)
+
+
+def _range(ends: tuple[float, ...]) -> tuple[float, ...]:
+    if not ends[1] > ends[0]:
+        raise InputError(f"from {ends[0]:g} to {ends[1]:g}; expected more")
+    return ends
+
+
 def _truth(value: Any) -> bool:
     if not isinstance(value, bool):
         raise InputError(f"expected true or false, found {_short(value)}")
@@ -249,6 +282,7 @@ LOOK_FIELDS: dict[str, Check] = {
     "colour_map": _among(tuple(COLOUR_MAPS), "colour map"),
     "exact": _truth,
     "heat": _truth,
+    "counts_range": _optional(lambda value: _range(tuple(map(_count, _several(value, 2))))),
 }
 
 

@@ -1,13 +1,16 @@
 """A case as the page gets it: volumes as packed bytes, and the words and numbers that go with them.
 
 CT and PET travel as half floats: whole HU up to 2048, steps of 2 HU above (4 above 4096), and
-0.05 % of an SUV. All readers travel as the bits of one byte per voxel, and the probabilities of a
-model as bytes of 0 to 255, as they lie on disk, cropped to where there are any.
+0.05 % of an SUV. A PET in counts may lie far beyond what half floats hold: it travels divided by a
+power of two, which the page multiplies back. All readers travel as the bits of one byte per voxel,
+and the probabilities of a model as bytes of 0 to 255, as they lie on disk, cropped to where there
+are any.
 """
 
 from __future__ import annotations
 
 import gzip
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -19,6 +22,7 @@ from numpy.typing import NDArray
 from boneviz.case import Case, Reader
 from boneviz.errors import GridError, InputError
 from boneviz.palette import ReaderStyle
+from boneviz.picture import counts_range
 from boneviz.volume import Grid, Volume
 
 __all__ = [
@@ -111,12 +115,14 @@ def packed_case(
     for place, reader in enumerate(shown):
         drawn = probabilities[reader] >= least if reader in probabilities else _mask(case, reader)
         bits |= drawn.astype(np.uint8) << np.uint8(place)
-    suv, grid = case.pet.array, case.ct.grid
+    grid = case.ct.grid
+    scale = 1.0 if case.has_suv else _counts_scale(case.pet.array)
+    pet = case.pet.array if scale == 1.0 else case.pet.array / np.float32(scale)
     arrays: dict[str, tuple[NDArray[Any], Grid]] = {
         "ct": (case.ct.array, grid),
-        "pet": (suv, case.pet.grid),
+        "pet": (pet, case.pet.grid),
         "bits": (bits, grid),
-        "mip": (suv.max(axis=1, keepdims=True), case.pet.grid),
+        "mip": (pet.max(axis=1, keepdims=True), case.pet.grid),
         "mip_bits": (np.bitwise_or.reduce(bits, axis=1, keepdims=True), grid),
     }
     kinds = {"ct": "half", "pet": "half", "bits": "bits", "mip": "half", "mip_bits": "bits"}
@@ -148,6 +154,12 @@ def packed_case(
         "patient": case.case_id,
         "readers": readers,
         "notes": list(case.notes),
+        "pet": {
+            "unit": case.pet.unit,
+            "origin": list(case.pet_origin),
+            "scale": scale,
+            "range": None if case.has_suv else list(counts_range(case.pet)),
+        },
         "hu_range": [float(case.ct.array.min()), float(case.ct.array.max())],
         "box": _box(bits),
         "volumes": {
@@ -187,6 +199,12 @@ def start_mm(case: Case, bits: NDArray[np.uint8]) -> list[float]:
     in_pet = np.clip(in_pet, 0, np.array(case.pet.grid.shape) - 1)
     hottest = int(np.argmax(case.pet.array[tuple(in_pet.T)]))
     return [float(v) for v in places_mm[hottest]]
+
+
+def _counts_scale(array: NDArray[Any]) -> float:
+    """Return the power of two that brings the largest value to between 2^13 and 2^14."""
+    top = float(np.abs(array).max())
+    return float(2.0 ** (math.frexp(top)[1] - 14)) if top > 0 else 1.0
 
 
 def _item_bytes(array: NDArray[Any]) -> int:

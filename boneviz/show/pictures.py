@@ -98,6 +98,8 @@ def picture_of(shown: Shown, wish: Mapping[str, Any]) -> NDArray[np.uint8]:
             width_hu=look["width"],
             suv_min=look["suvMin"],
             suv_max=look["suvMax"],
+            # the page names one range, in the unit of the case
+            counts=None if shown.case.has_suv else (look["suvMin"], look["suvMax"]),
             opacity=look["opacity"],
             mode=look["mode"],
             colour_map=look["colourMap"],

@@ -48,11 +48,12 @@ ASIDE = "A still picture: run the cell to open the explorer. For research and te
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Still:
-    """A still picture: of whom, its PNG file, and what is drawn on it."""
+    """A still picture: of whom, its PNG file, what is drawn on it, and what is said of the PET."""
 
     patient: str
     png: bytes
     plan: Plan
+    pet: str = ""
 
 
 def still_picture(
@@ -122,13 +123,14 @@ def still_html(title: str, still: Still, table: pd.DataFrame | None = None) -> s
         below = table_of(table.head(MOST_ROWS).apply(_rounded), names)
         if len(table) > MOST_ROWS:
             below += f"<p>{len(table) - MOST_ROWS} more patients are not listed.</p>"
+    pet = f"<p>{html.escape(still.pet)}</p>" if still.pet else ""
     data = base64.b64encode(still.png).decode()
     return (
         f'<div class="boneviz-still"><style>{STYLE}</style>'
         f"<p><b>{html.escape(still.patient)}</b> {html.escape(title)}</p>"
         '<img alt="Axial, sagittal and coronal slice, fused with contours" '
         f'src="data:image/png;base64,{data}">'
-        f"<p>{legend}{html.escape(plan.words)}</p>{below}<p>{html.escape(ASIDE)}</p></div>"
+        f"<p>{legend}{html.escape(plan.words)}</p>{pet}{below}<p>{html.escape(ASIDE)}</p></div>"
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from boneviz.harmonise import straighten
 from boneviz.learnerfile import LearnerFile
 from boneviz.nifti import read_case
 from boneviz.palette import styles_of
+from boneviz.petrecord import NO_SUV
 from boneviz.show.canvas import Canvas
 from boneviz.show.page import alert, close_all, prose
 from boneviz.show.results import case_table, differences, progress_table, session_table
@@ -49,6 +51,7 @@ HINT = (
     "? in the slices shows all keys. Nothing that the experts drew is in this page until you "
     "commit. A drawing may be empty."
 )
+HINT_OF_COUNTS = HINT.replace("fill from an SUV on (G), ", "") + f" Fill is off: {NO_SUV}."
 
 
 class TeachingSession(widgets.VBox):
@@ -244,7 +247,7 @@ class TeachingSession(widgets.VBox):
         self._say_where(len(session.committed) + 1)
         self._ask(False)
         self._next.layout.display = "none"
-        self._words.value = prose(HINT)
+        self._words.value = prose(HINT if self._case.has_suv else HINT_OF_COUNTS)
         self._show_differences(None)
         self._results.value = LOOK + session_table(self.table)
         (style,) = styles_of([session.reader])
@@ -269,7 +272,7 @@ class TeachingSession(widgets.VBox):
             + session_table(self.table)
             + progress_table(self.table)
         )
-        case = Case(seen.case.patient_id, seen.case.session, seen.case.ct, seen.case.pet, masks)
+        case = replace(seen.case, masks=masks, notes=())  # notes may name the experts
         self._show_differences(seen)
         self.canvas.show(
             case, styles, cursor_mm=self._places.get(0), pair=[readers[0].name, session.learner]

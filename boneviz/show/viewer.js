@@ -12,6 +12,7 @@ import { canBlend, cutOf, dialName, withBlend } from "./front/blend.js";
 import { Pictures } from "./front/pictures.js";
 import { drawOverlay } from "./front/overlay.js";
 import { buildChrome, el, fillLegend, swatch } from "./front/chrome.js";
+import { movedRange, petNumber, rangeOf, showPet } from "./front/pet.js";
 import { buildModebar } from "./front/modebar.js";
 import { clearReadout, fillReadout, hottestDepth, inWords, valuesAt } from "./front/readout.js";
 import { keyOf, snapshot, wordsOf } from "./front/snapshot.js";
@@ -23,7 +24,7 @@ import { listenTo } from "./front/input.js";
 /** @typedef {import("./front/geometry.js").View} View */
 
 /** Traits of the widget that change the picture; each is set in the page first and told to Python after. */
-const LOOK_TRAITS = ["level", "width", "suv_min", "suv_max", "opacity", "mode", "colour_map", "exact", "visible", "view", "pair", "heat", "thresholds", "dial"];
+const LOOK_TRAITS = ["level", "width", "suv_min", "suv_max", "counts_range", "opacity", "mode", "colour_map", "exact", "visible", "view", "pair", "heat", "thresholds", "dial"];
 const TELL_EVERY_MS = 50;
 const SPEAK_AFTER_MS = 700;
 const MAX_ZOOM = 40;
@@ -71,6 +72,7 @@ export class SliceView {
   build(host) {
     this.chrome = buildChrome({
       set: (/** @type {Record<string, any>} */ values) => this.set(values),
+      petRange: (/** @type {0 | 1} */ end, /** @type {number} */ value) => this.setPetRange(end, value),
       preset: (/** @type {string} */ name) => this.usePreset(name),
       toggleExact: () => this.toggleExact(),
       reset: () => this.reset(),
@@ -105,7 +107,7 @@ export class SliceView {
     // JupyterLab must not take the keys and clicks meant for the viewer
     this.root = el(
       "div", { class: "bv-root", "data-testid": "boneviz-viewer", "data-lm-suppress-shortcuts": "true" },
-      this.chrome.head, this.chrome.bar, this.modebar.bar, this.artist.drawbar.bar, this.stage, this.notice, this.chrome.readout, this.chrome.spoken,
+      this.chrome.head, this.chrome.bar, this.modebar.bar, this.artist.drawbar.bar, this.stage, this.notice, this.chrome.readout, this.chrome.origin, this.chrome.spoken,
     );
     host.append(this.root);
   }
@@ -222,6 +224,7 @@ export class SliceView {
     this.say("");
     this.chrome.patient.textContent = load.info.patient;
     this.chrome.patient.title = load.info.notes.join("\n");
+    showPet(this.chrome, load.info.pet);
     fillLegend(this.chrome.legend, load.info.readers, (name) => this.toggleReader(name));
     this.chrome.legend.append(this.chrome.dial);
     this.artist.open();
@@ -240,6 +243,7 @@ export class SliceView {
     this.modebar.clear();
     this.artist.close();
     this.chrome.spoken.textContent = "";
+    this.chrome.origin.hidden = true;
     clearReadout(this.chrome.cells);
     for (const caption of Object.values(this.captions)) caption.textContent = "";
   }
@@ -261,11 +265,18 @@ export class SliceView {
     this.refresh();
   }
 
-  /** Tell Python what belongs to this case, with its number: Python drops what comes late. @param {"cursor_mm" | "visible" | "pair"} name @param {any} value */
+  /** Tell Python what belongs to this case, with its number: Python drops what comes late. @param {"cursor_mm" | "visible" | "pair" | "counts_range"} name @param {any} value */
   tell(name, value) {
     this.model.set(name, value);
     this.model.set(`told_${name}`, { serial: this.serial, value });
     this.model.save_changes();
+  }
+
+  /** Set one end of the range that the PET's colours span, in the unit of the case. @param {0 | 1} end @param {number} value */
+  setPetRange(end, value) {
+    if (this.info?.pet.unit !== "counts") return this.set({ [end ? "suv_max" : "suv_min"]: value });
+    this.tell("counts_range", movedRange(this.model.get("counts_range"), end, value));
+    this.refresh();
   }
 
   presets() {
@@ -325,8 +336,9 @@ export class SliceView {
   /** How the images are shown. @returns {import("./front/scene.js").Look} */
   get look() {
     const get = (/** @type {string} */ name) => this.model.get(name);
+    const [suvMin, suvMax] = rangeOf(this.info?.pet, [get("suv_min"), get("suv_max")], get("counts_range"));
     return {
-      level: get("level"), width: get("width"), suvMin: get("suv_min"), suvMax: get("suv_max"), opacity: get("opacity"),
+      level: get("level"), width: get("width"), suvMin, suvMax, petScale: this.info?.pet.scale ?? 1, opacity: get("opacity"),
       mode: get("mode"), colourMap: get("colour_map"), exact: get("exact"),
     };
   }
@@ -361,6 +373,7 @@ export class SliceView {
     this.zoom = 1;
     this.alone = null;
     this.centre = middleMm(this.lattice);
+    if (this.info?.pet.range) this.tell("counts_range", [...this.info.pet.range]);
     this.set({ ...this.model.get("defaults") });
   }
 
@@ -505,7 +518,7 @@ export class SliceView {
       this.caption(plane, box, sliceMm, slice, lattice.shape);
     }
     drawOverlay(this.pen, ratio, this.views, this.cursor, {
-      suvMin: look.suvMin, suvMax: look.suvMax, colourMap: look.colourMap, barIn: boxes.mip ? "mip" : this.alone,
+      suvMin: look.suvMin, suvMax: look.suvMax, colourMap: look.colourMap, unit: info.pet.unit, barIn: boxes.mip ? "mip" : this.alone,
     });
     this.artist.ring(this.pen);
     this.showValues(look, plan, held, thresholds);
@@ -549,7 +562,7 @@ export class SliceView {
     chrome.preset.value = presetOf(look.level, look.width, this.presets());
     const inputs = [[chrome.level, look.level], [chrome.width, look.width], [chrome.suvMin, look.suvMin], [chrome.suvMax, look.suvMax], [chrome.opacity, look.opacity]];
     for (const [input, value] of inputs) {
-      const text = String(Math.round(value * 100) / 100);
+      const text = input === chrome.suvMin || input === chrome.suvMax ? petNumber(value, this.info?.pet) : String(Math.round(value * 100) / 100);
       if (input.value !== text && !(document.activeElement === input && input.type === "number")) input.value = text;
     }
     chrome.map.value = look.colourMap;

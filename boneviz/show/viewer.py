@@ -2,9 +2,9 @@
 
 Python sends each volume once, packed; the page draws with WebGL2 and owns the interaction. What
 changes the look (window, SUV range, opacity, readers shown, position) is a trait, changed at
-once in the page and told to Python after; Python may set it too. Position and visible readers
-belong to one case: the page tells them along with the case's number, and what it says of a case
-shown before is dropped.
+once in the page and told to Python after; Python may set it too. Position, visible readers and the
+range of a PET in counts belong to one case: the page tells them along with the case's number, and
+what it says of a case shown before is dropped.
 
 How they are packed is in `boneviz.show.packing`; what a page without WebGL2 gets in place of its
 own drawing, in `boneviz.show.pictures`.
@@ -12,6 +12,7 @@ own drawing, in `boneviz.show.pictures`.
 
 from __future__ import annotations
 
+import math
 import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 from boneviz.case import Case, Reader
 from boneviz.errors import InputError
 from boneviz.palette import COLOUR_MAPS, DIAL, PAIR_COLOURS, ReaderStyle, heat_colours
+from boneviz.petrecord import NO_SUV
 from boneviz.picture import Display, png_of
 from boneviz.show import packing
 from boneviz.show.later import TURN
@@ -41,7 +43,7 @@ from boneviz.volume import Volume
 __all__ = ["COLOUR_MAPS", "DEFAULT_THRESHOLD", "MAX_READERS", "VIEWS", "SliceViewer"]
 
 VIEWS = ("readers", "disagreement", "error", "probability")
-OF_ONE_CASE = ("cursor_mm", "visible", "pair")
+OF_ONE_CASE = ("cursor_mm", "visible", "pair", "counts_range")
 REGION_KEYS = ("next", "previous", "star")  # what n, p and s ask for
 
 FRONT = Path(__file__).parent
@@ -57,6 +59,7 @@ MODULES = (
     "front/pictures.js",
     "front/overlay.js",
     "front/chrome.js",
+    "front/pet.js",
     "front/modebar.js",
     "front/readout.js",
     "front/snapshot.js",
@@ -97,6 +100,8 @@ class SliceViewer(anywidget.AnyWidget):
         ``readers``: of `boneviz.blend` at the same blend of their thresholds. Empty for none.
     level, width : CT window, HU
     suv_min, suv_max : range of the PET colours, SUVbw
+    counts_range : range of the PET colours in a case whose PET is in counts; begins at the
+        `boneviz.picture.counts_range` of each, and is 0 to 1 where the PET is in SUVbw
     opacity : of PET over CT, 0 to 1
     mode : ``ct``, ``pet`` or ``fused``
     colour_map : one of `COLOUR_MAPS`
@@ -118,6 +123,7 @@ class SliceViewer(anywidget.AnyWidget):
     told_cursor_mm = traitlets.Dict().tag(sync=True)
     told_visible = traitlets.Dict().tag(sync=True)
     told_pair = traitlets.Dict().tag(sync=True)
+    told_counts_range = traitlets.Dict().tag(sync=True)
     view = traitlets.Enum(VIEWS, VIEWS[0]).tag(sync=True)
     heat = traitlets.Bool(False).tag(sync=True)
     thresholds = traitlets.Dict().tag(sync=True)
@@ -126,6 +132,7 @@ class SliceViewer(anywidget.AnyWidget):
     width = traitlets.Float(Display().width_hu).tag(sync=True)
     suv_min = traitlets.Float(0.0).tag(sync=True)
     suv_max = traitlets.Float(Display().suv_max).tag(sync=True)
+    counts_range = traitlets.List(traitlets.Float(), [0.0, 1.0], 2, 2).tag(sync=True)
     opacity = traitlets.Float(Display().opacity, min=0.0, max=1.0).tag(sync=True)
     mode = traitlets.Enum(("ct", "pet", "fused"), "fused").tag(sync=True)
     colour_map = traitlets.Enum(COLOUR_MAPS, COLOUR_MAPS[0]).tag(sync=True)
@@ -216,6 +223,7 @@ class SliceViewer(anywidget.AnyWidget):
                 place_mm = start_mm(case, packed.bits) if cursor_mm is None else cursor_mm
                 self.cursor_mm = [float(v) for v in place_mm]
                 self.visible = names if visible is None else [n for n in names if n in visible]
+                self.counts_range = packed.info["pet"]["range"] or [0.0, 1.0]
                 before = self.pair if pair is None else list(pair)
                 self.pair = names[:2] if _not_a_pair(before, names) else before
                 # also what stays the same here: the page may have moved on and not been heard yet
@@ -259,6 +267,8 @@ class SliceViewer(anywidget.AnyWidget):
             )
             dial = dict(self.dial)
             look = {names.get(name, name): getattr(self, name) for name in self.defaults}
+            if not shown.case.has_suv:
+                look["suvMin"], look["suvMax"] = self.counts_range
             place_mm, thresholds = list(self.cursor_mm), dict(self.thresholds)
         if self.view == "readers" and shown.can_dial(dial):
             name = f"Dial at {100 * dial['at']:.0f} %"
@@ -269,7 +279,9 @@ class SliceViewer(anywidget.AnyWidget):
             line = {"name": name, "colour": DIAL, "dashed": True}
             plan = replace(plan, lines=(*plan.lines, line))
         picture = still_picture(shown, place_mm, look, plan, thresholds, dial)
-        return Still(shown.case.case_id, picture, plan)
+        low, high = self.counts_range
+        pet = f"There is {NO_SUV}, shown from {low:.4g} to {high:.4g}."
+        return Still(shown.case.case_id, picture, plan, "" if shown.case.has_suv else pet)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """Offer a still picture beside the widget, to front ends that cannot run it."""
@@ -371,6 +383,15 @@ class SliceViewer(anywidget.AnyWidget):
                     f"threshold of {name}: {threshold!r}, expected a number above 0 and at most 1"
                 )
         return {str(name): float(value) for name, value in proposal["value"].items()}
+
+    @traitlets.validate("counts_range")
+    def _check_counts_range(self, proposal: dict[str, Any]) -> list[float]:
+        low, high = proposal["value"]
+        if not (math.isfinite(low) and math.isfinite(high) and high > low):
+            raise traitlets.TraitError(
+                f"counts_range {low} to {high}: expected two finite numbers, the second larger"
+            )
+        return [low, high]
 
     @traitlets.validate("dial")
     def _check_dial(self, proposal: dict[str, Any]) -> dict[str, Any]:

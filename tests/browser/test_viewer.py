@@ -510,3 +510,52 @@ def test_it_looks_right_in_both_themes_and_sizes(
     assert light < 80 if dark else light > 200, paper
     assert page.viewer().evaluate("(e) => e.scrollWidth <= e.clientWidth + 1")
     assert SPACING_MM == (2.0, 2.0, 3.0)
+
+
+IN_COUNTS = """
+from dataclasses import replace
+from boneviz.volume import Volume
+p = patient()
+counts = Volume(p.pet.array * 25000, p.pet.grid, "counts")
+v.show(replace(p, pet=counts, pet_origin=("no weight <b>", "loaded as counts")), styles(),
+       cursor_mm=(39, -19, 13.5))
+v
+"""
+
+
+def test_a_pet_in_counts_names_no_suv_and_has_a_range_of_its_own(notebook: Open) -> None:
+    page, stage = opened(notebook, IN_COUNTS)
+    viewer = page.viewer()
+    # the uptake is above SUV 8.5 there, so above 212500 of the 225000 at the ball's middle
+    assert stage.text("pet-unit") == "counts"
+    assert float(stage.text("readout-suv")) > 212_500
+    highest = viewer.get_by_test_id("suv-max")
+    assert highest.get_attribute("aria-label") == "Highest counts shown"
+    opening = highest.input_value()
+    page.run("v.mode, v.colour_map, v.visible = 'pet', 'grey', []")
+    middle = stage.at("axial", 44, -24)  # beside the crosshair
+    page.settle()
+    assert patch(stage.pixels(), middle, 1).mean() == pytest.approx(255, abs=2)
+    highest.fill("1000000")
+    highest.press("Enter")
+    page.until(
+        lambda: page.output("print(v.counts_range, v.suv_max)").split()[1:] == ["1000000.0]", "8.0"]
+    )
+    page.settle()
+    # 9 exp(-(4^2 + 4^2 + 1.5^2) / 128) + 0.4 SUV are 7.29: 182000 of 1000000
+    shade = patch(stage.pixels(), middle, 1).mean()
+    assert shade == pytest.approx(0.182 * 255, abs=8)
+    viewer.get_by_test_id("reset").click()
+    page.until(lambda: highest.input_value() == opening)
+
+    # why there is none: by keyboard, as text
+    head = viewer.get_by_test_id("origin-head")
+    assert head.inner_text() == "There is no SUV: PET in counts"
+    assert not viewer.get_by_text("no weight <b>").is_visible()
+    head.focus()
+    page.page.keyboard.press("Enter")
+    assert viewer.get_by_text("no weight <b>").is_visible()
+    page.run("v.show(patient(), styles())")
+    page.wait_drawn()
+    page.until(lambda: stage.text("pet-unit") == "SUVbw")
+    assert (viewer.get_by_test_id("origin").is_visible(), highest.input_value()) == (False, "8")

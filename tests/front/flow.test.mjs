@@ -18,7 +18,7 @@ const readers = [
 ];
 const half = { lattice, bytes: 8, type: "half" };
 const info = (serial) => ({
-  serial, patient: `P${serial}`, readers, notes: [], hu_range: [0, 1], box: null,
+  serial, patient: `P${serial}`, readers, notes: [], pet: { unit: "SUVbw", origin: [], scale: 1, range: null }, hu_range: [0, 1], box: null,
   volumes: {
     ct: half, pet: half, bits: { lattice, bytes: 4, type: "bits" },
     // the voxels (0, 1, 0) and (0, 1, 1) alone
@@ -118,7 +118,7 @@ test("the readout takes the voxel that holds the crosshair", () => {
   assert.deepEqual(found.yes, readers.slice(0, 2));
   assert.equal(inWords(found), "R 0.2  A 0.4  S 0.6 mm, -5 HU, SUV 1.00, marked by A, <b>, probability of M 0.00");
   assert.deepEqual(valuesAt(load, [0, 0, 5], {}), {
-    position: "R 0.0  A 0.0  S 5.0", hu: "\u2013", suv: "\u2013", yes: [], probabilities: [["M", "0.00"]],
+    position: "R 0.0  A 0.0  S 5.0", hu: "\u2013", unit: "SUVbw", suv: "\u2013", yes: [], probabilities: [["M", "0.00"]],
   });
   // at z = 1 the uptakes along y are 1 and -5
   assert.equal(hottestDepth(load, [0, 1, 1]), 0);

@@ -6,7 +6,7 @@ import { keyOf, linesOf, wordsOf } from "../../boneviz/show/front/snapshot.js";
 
 const line = (name, dashed, visible) => ({ name, colour: "#123456", dashed, visible });
 const plan = { view: "readers", heat: false, pair: null, why: "", fill: { kind: "none" }, lines: [line("A", false, true), line("B", false, false), line("M", true, true)] };
-const info = { readers: [{}, {}, {}], pair_colours: ["#1", "#2", "#3"], heat_colours: ["#4", "#5", "#6"] };
+const info = { pet: { unit: "SUVbw" }, readers: [{}, {}, {}], pair_colours: ["#1", "#2", "#3"], heat_colours: ["#4", "#5", "#6"] };
 const look = { level: 400, width: 1800, suvMin: 0, suvMax: 7.456, mode: "fused" };
 
 test("the key names the readers that are drawn, as they are drawn", () => {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -182,6 +183,18 @@ def test_a_step_that_cannot_be_made_is_answered_with_the_reason(
     assert problem in answer["problem"]
     assert (answer["voxels"], sent) == (1, [])
     assert canvas.kept == [1]
+
+
+def test_counts_are_drawn_on_and_not_filled(canvas: Canvas) -> None:
+    counts = replace(CASE, pet=Volume(SUV * 9000, GRID, "counts"), pet_origin=("no dose",))
+    canvas.draw(counts, STYLE, Drawing.blank(GRID))
+    pet = canvas.case_info["pet"]
+    assert (pet["unit"], pet["origin"]) == ("counts", ["no dose"])
+    answer, changed = tell(canvas, FILL)
+    assert changed == []
+    assert answer["problem"].startswith("fill by SUV in a volume of counts: expected SUVbw; draw")
+    tell(canvas, brush(at(2, 2, 1)))
+    assert canvas.drawing.n_voxels > 0
 
 
 def test_what_cannot_be_kept_is_told(canvas: Canvas) -> None:

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 from clicks import click
 from itables.widget import ITable
-from small import EXPERT_A, EXPERT_B, MODEL_A, MODEL_B, limb, write_tiny_cohort
+from small import EXPERT_A, EXPERT_B, MODEL_A, MODEL_B, limb, put_into_counts, write_tiny_cohort
 from test_readings import give_predictions
 
 from boneviz import explore
@@ -505,3 +505,24 @@ def test_names_from_files_are_text_in_atlas_strip_and_stars(tmp_path: Path) -> N
         assert not any("<img" in text for text in texts)
         seen += sum("&lt;img" in text for text in texts)
     assert seen >= 7  # title, words, three tables, matrix, strip
+
+
+def test_a_patient_in_counts_is_explored_without_suv(tmp_path: Path) -> None:
+    cohort = write_tiny_cohort(tmp_path / "tiny", [limb("P01"), limb("P02", place=1)])
+    put_into_counts(cohort["P02"])
+    explorer = explore(cohort)
+    assert "no SUV" not in explorer.atlas.words.value
+    explorer.select("P02")
+    assert explorer.viewer.case_info["pet"]["unit"] == "counts"
+    assert "There is no SUV: PET in counts." in explorer.atlas.words.value
+    regions = explorer.as_table("regions")
+    assert len(regions) == 1  # what expert A alone outlines; shared ones are not listed at first
+    assert regions["suv_max"].isna().all()
+    assert regions["hu_mean"].notna().all()
+    # a link brings the range back
+    explorer.viewer.counts_range = [0.0, 5000.0]
+    link = explorer.link()
+    explorer.select("P01")
+    explorer.open_link(link)
+    assert (explorer.state.case_id, explorer.viewer.counts_range) == ("P02", [0, 5000])
+    explorer.close()

@@ -11,6 +11,7 @@ import pytest
 from boneviz.errors import InputError
 from boneviz.show.link import OF_THE_COHORT, Look, link_of, read_link
 from boneviz.show.state import ViewState, first_state
+from boneviz.show.viewer import SliceViewer
 from show.test_state import FOUND
 
 START = first_state(["017", "P01"], ["Expert A", "Expert B", "Model A"])
@@ -57,6 +58,20 @@ def test_it_opens_the_same_view_again() -> None:
     # and so does the view at opening, where little is known yet
     again, _ = read_link(link_of(START, LOOK), on=STATE)
     assert again == START
+
+
+def test_the_range_of_counts_is_in_it_where_the_patient_has_counts() -> None:
+    counted = replace(LOOK, counts_range=(0.0, 2.5e9))
+    assert read_link(link_of(STATE, counted), on=START)[1] == counted
+    assert "counts_range" not in json.loads(link_of(STATE, LOOK))["look"]
+    viewer = SliceViewer()
+    for unit, expected in (("counts", (0.0, 2.5e9)), ("SUVbw", None)):
+        viewer.case_info = {"pet": {"unit": unit}}
+        viewer.counts_range = [0.0, 1.0]
+        counted.onto(viewer)
+        assert (viewer.suv_max, Look.of(viewer).counts_range) == (12, expected)
+        assert viewer.counts_range == list(expected or (0, 1))
+    viewer.close()
 
 
 def test_every_field_of_the_state_is_in_it() -> None:
@@ -127,6 +142,9 @@ BAD = "<img src=x onerror=alert(1)>"
         (look_but(mode="mri"), "no mode is called 'mri'"),
         (look_but(colour_map="jet"), "no colour map is called 'jet'"),
         (look_but(exact=1), "exact of look: expected true or false"),
+        (look_but(counts_range=[3, 3]), "counts_range of look: from 3 to 3; expected more"),
+        (look_but(counts_range=[0, 1e999]), "not JSON|counts_range of look: expected a number"),
+        (look_but(counts_range=[0]), "counts_range of look: expected a list of 2"),
         (look_but(suv_min=12), "a SUV range from 12 to 12; expected more"),
         (look_but(_esm="alert(1)"), "look has '_esm', which no link has"),
     ],

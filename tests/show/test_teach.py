@@ -10,7 +10,7 @@ from typing import Any
 import ipywidgets.widgets.widget as widget_module
 import numpy as np
 import pytest
-from small import limb, write_tiny_cohort
+from small import limb, put_into_counts, write_tiny_cohort
 
 import boneviz
 from boneviz.cohort import Cohort
@@ -279,3 +279,19 @@ def test_by_default_each_learner_has_a_folder(
     session = boneviz.teach(cohort, learner="Kim Lee")
     assert session.file.folder == Path("teaching/kim_lee")
     session.close()
+
+
+def test_a_case_in_counts_is_drawn_without_fill_and_says_why(cohort: Cohort, opened: Open) -> None:
+    for case in CASES:
+        put_into_counts(cohort[case])
+    session = opened()
+    assert "fill from an SUV" not in session._words.value
+    assert "Fill is off: no SUV: PET in counts." in session._words.value
+    draw(session)
+    click(session, "commit", "yes")
+    # both outlines are compared, and no difference has a figure of SUV
+    pet = session.canvas.case_info["pet"]
+    assert (pet["unit"], pet["origin"]) == ("counts", ["PatientWeight (0010,1030) is absent"])
+    options = [words for words, _ in session._differences.options]
+    assert options
+    assert not any("SUV" in words for words in options)

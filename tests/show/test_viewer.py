@@ -667,3 +667,75 @@ def test_page_and_pictures_have_the_same_colours() -> None:
     for name, table in tables:
         rgba = np.array(table, dtype=np.uint8).reshape(256, 4)
         np.testing.assert_array_equal(colour_map(name), rgba[:, :3], err_msg=name)
+
+
+# ---- a PET in counts ----
+
+WHY = "PatientWeight (0010,1030) is absent"
+
+
+def counted(top: float = 230_000.0) -> Case:
+    """Return `made_case` in counts, the last voxel the hottest."""
+    case = made_case(expert=label((3, 2, 1)))
+    array = np.linspace(0, top, 24, dtype=np.float32).reshape(SHAPE)
+    return replace(case, pet=Volume(array, GRID, "counts"), pet_origin=(WHY,))
+
+
+def test_the_page_is_told_the_unit_and_where_it_comes_from(viewer: SliceViewer) -> None:
+    origin = ("SUVbw = stored value x 0.5", "<b>")
+    viewer.show(replace(made_case(), pet_origin=origin), [])
+    suv = {"unit": "SUVbw", "origin": list(origin), "scale": 1.0, "range": None}
+    assert viewer.case_info["pet"] == suv
+    viewer.show(counted(), [])
+    pet = viewer.case_info["pet"]
+    assert (pet["unit"], pet["origin"]) == ("counts", [WHY])
+    # linear between the last two of 24: 230000 - 0.001 x 23 x 10000 = 229770, in three digits
+    assert pet["range"] == [0, 230_000]
+
+
+@pytest.mark.parametrize(("top", "scale"), [(230_000.0, 16), (2.3e-6, 2.0**-32), (16_383.0, 1)])
+def test_counts_travel_within_half_floats(viewer: SliceViewer, top: float, scale: float) -> None:
+    # 230000 / 16 = 14375, 2.3e-6 x 2^32 = 9878 and 16383 lie from 2^13 to 2^14
+    viewer.show(counted(top), [])
+    assert viewer.case_info["pet"]["scale"] == scale
+    sent = received(viewer, "pet").astype(np.float64) * scale
+    assert sent.ravel() == pytest.approx(np.linspace(0, top, 24), rel=5e-4)
+    assert float(received(viewer, "mip").max()) * scale == pytest.approx(top, rel=5e-4)
+
+
+def test_the_range_of_counts_is_their_cases_and_leaves_the_suv_range_alone(
+    viewer: SliceViewer,
+) -> None:
+    viewer.show(made_case(), [])
+    viewer.suv_max = 5.5
+    viewer.show(counted(), [])
+    assert viewer.counts_range == [0, 230_000]
+    viewer.set_state({"told_counts_range": {"serial": 2, "value": [10.0, 900.0]}})
+    assert viewer.counts_range == [10, 900]
+    viewer.set_state({"told_counts_range": {"serial": 1, "value": [0.0, 1.0]}})
+    assert viewer.counts_range == [10, 900]
+    viewer.show(counted(2300.0), [])
+    assert viewer.counts_range == [0, 2300]
+    viewer.show(made_case(), [])
+    assert (viewer.suv_min, viewer.suv_max) == (0, 5.5)
+    for ends in ([5.0, 5.0], [0.0, float("inf")], [float("nan"), 1.0]):
+        with pytest.raises(TraitError, match="expected two finite numbers, the second larger"):
+            viewer.counts_range = ends
+
+
+def test_pictures_and_stills_of_counts_are_coloured_by_their_range(viewer: SliceViewer) -> None:
+    even = Volume(np.full(SHAPE, 1000.0, np.float32), GRID, "counts")
+    viewer.show(replace(counted(), pet=even), styles_of([EXPERT]))
+    wish = wish_for("axial", mode="pet", suvMin=0, suvMax=4000, colourMap="grey")
+    assert np.unique(seen(viewer, wish)).tolist() == [64]  # rint(0.25 x 255)
+    viewer.mode, viewer.colour_map, viewer.visible = "pet", "grey", []
+    viewer.counts_range = [0.0, 4000.0]
+    still = viewer.still()
+    picture = np.asarray(Image.open(io.BytesIO(still.png)).convert("RGB"))
+    assert [64, 64, 64] in picture.reshape(-1, 3).tolist()
+    assert still.pet == "There is no SUV: PET in counts, shown from 0 to 4000."
+    page = viewer._repr_mimebundle_()[0]["text/html"]
+    assert "<p>There is no SUV: PET in counts, shown from 0 to 4000.</p>" in page
+    viewer.show(made_case(expert=label((1, 1, 1))), styles_of([EXPERT]))
+    assert viewer.still().pet == ""
+    assert "no SUV" not in viewer._repr_mimebundle_()[0]["text/html"]

@@ -3,7 +3,7 @@
 import { PLANES, PLANE_NAMES, centreOf, toMm, toScreen, voxelAt } from "./geometry.js";
 import { between } from "./draw.js";
 import { Easel } from "./easel.js";
-import { FIRST, TOOLS, buildDrawbar, nextRadius } from "./drawbar.js";
+import { FIRST, NO_FILL, TOOLS, buildDrawbar, nextRadius } from "./drawbar.js";
 
 /** @typedef {import("../viewer.js").SliceView} SliceView */
 /** @typedef {import("./geometry.js").PlaneName} PlaneName */
@@ -26,6 +26,11 @@ export class Artist {
     });
   }
 
+  /** Whether the PET has SUV to fill by. */
+  get hasSuv() {
+    return this.view.info?.pet.unit !== "counts";
+  }
+
   /** The tool in hand; without a drawing it is the crosshair. */
   get tool() {
     return this.easel ? this.settings.tool : "look";
@@ -45,6 +50,8 @@ export class Artist {
       view.refresh();
     });
     this.easel = easel;
+    // what was in hand for the case before
+    if (this.settings.tool === "fill" && !this.hasSuv) this.settings.tool = "look";
     this.drawbar.bar.hidden = false;
     view.modebar.bar.hidden = true;
     view.root.dataset.draws = "true";
@@ -85,6 +92,10 @@ export class Artist {
 
   /** @param {Partial<import("./drawbar.js").Settings>} settings */
   use(settings) {
+    if (settings.tool === "fill" && !this.hasSuv) {
+      if (this.easel) this.easel.problem = NO_FILL;
+      return this.show();
+    }
     this.settings = { ...this.settings, ...settings };
     this.show();
     this.view.refresh();
@@ -92,7 +103,7 @@ export class Artist {
 
   show() {
     const { easel } = this;
-    if (easel) this.drawbar.show(this.settings, { ml: easel.sheet.ml, waits: easel.waits, problem: easel.problem, can: easel.can });
+    if (easel) this.drawbar.show(this.settings, { ml: easel.sheet.ml, waits: easel.waits, problem: easel.problem, can: easel.can }, this.hasSuv);
   }
 
   /** The place under a pixel, on the slice that is seen. @param {PlaneName} plane @param {number} x @param {number} y */

@@ -97,8 +97,9 @@ export function buildChrome(act) {
   }
   const level = number("level", "CT window level, HU", 10, (value) => act.set({ level: value }));
   const width = number("width", "CT window width, HU", 50, (value) => act.set({ width: Math.max(1, value) }));
-  const suvMin = number("suv-min", "Lowest SUV shown", 0.5, (value) => act.set({ suv_min: value }));
-  const suvMax = number("suv-max", "Highest SUV shown", 0.5, (value) => act.set({ suv_max: value }));
+  const suvMin = number("suv-min", "Lowest SUV shown", 0.5, (value) => act.petRange(0, value));
+  const suvMax = number("suv-max", "Highest SUV shown", 0.5, (value) => act.petRange(1, value));
+  const petFrom = field("SUV", suvMin, "Lowest SUV shown");
   const map = el("select", {
     "data-testid": "colour-map", "aria-label": "PET colour map", onchange: () => act.set({ colour_map: map.value }),
   });
@@ -121,7 +122,7 @@ export function buildChrome(act) {
     "div", { class: "bv-bar", role: "toolbar", "aria-label": "Display" },
     modes,
     el("span", { class: "bv-group" }, field("Window", preset), field("L", level, "Level, HU"), field("W", width, "Width, HU")),
-    el("span", { class: "bv-group" }, field("SUV", suvMin, "Lowest SUV shown"), field("to", suvMax, "Highest SUV shown"), map),
+    el("span", { class: "bv-group" }, petFrom, field("to", suvMax, "Highest SUV shown"), map),
     field("PET", opacity, "Opacity of PET over CT"),
     el("span", { class: "bv-group bv-end" }, exact, reset, help),
   );
@@ -131,14 +132,19 @@ export function buildChrome(act) {
   const head = el("div", { class: "bv-head" }, patient, legend);
 
   const cells = Object.fromEntries(["position", "hu", "suv", "yes", "probability"].map((name) => [name, el("span", { class: `bv-value bv-${name}`, "data-testid": `readout-${name}` })]));
+  const petReading = el("i", { "data-testid": "pet-unit" }, "SUVbw");
   const readout = el(
     "div", { class: "bv-readout", "data-testid": "readout", role: "group", "aria-label": "At the crosshair" },
     el("span", {}, el("i", {}, "mm"), cells.position),
     el("span", {}, el("i", {}, "HU"), cells.hu),
-    el("span", {}, el("i", {}, "SUVbw"), cells.suv),
+    el("span", {}, petReading, cells.suv),
     el("span", {}, el("i", {}, "Marked by"), cells.yes),
     el("span", { hidden: true }, el("i", {}, "Probability"), cells.probability),
   );
+  // a disclosure of the browser's own: by keyboard and screen reader too
+  const originHead = el("summary", { "data-testid": "origin-head" });
+  const originList = el("ul", {});
+  const origin = el("details", { class: "bv-origin", "data-testid": "origin", hidden: true }, originHead, originList);
   // spoken once the crosshair rests, not at every step
   const spoken = el("div", { class: "bv-spoken", role: "status", "aria-live": "polite" });
 
@@ -150,7 +156,8 @@ export function buildChrome(act) {
     "div", { class: "bv-help", role: "dialog", "aria-label": "Keyboard and mouse", "data-testid": "help-box", hidden: true },
     el("strong", {}, "Keyboard and mouse"), helpList, helpClose,
   );
-  return { patient, modes, preset, level, width, suvMin, suvMax, map, opacity, exact, bar, legend, dial, head, readout, cells, spoken, helpBox, helpClose };
+  const pet = { petUnit: petFrom.firstChild, petReading, origin, originHead, originList };
+  return { patient, modes, preset, level, width, suvMin, suvMax, map, opacity, exact, bar, legend, dial, head, readout, cells, spoken, helpBox, helpClose, ...pet };
 }
 
 /**

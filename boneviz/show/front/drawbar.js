@@ -1,6 +1,7 @@
 /** The controls of drawing: tool, size, reach, SUV limit, undo and redo, and how much is drawn. */
 
 import { el } from "./chrome.js";
+import { NO_SUV } from "./pet.js";
 
 /** @typedef {"look" | "brush" | "erase" | "fill"} Tool */
 /** @typedef {{tool: Tool, radius: number, solid: boolean, suv: number, within: number}} Settings mm and SUVbw */
@@ -12,6 +13,8 @@ export const TOOLS = {
   erase: { label: "Eraser", title: "Erase under the pointer; Enter erases at the crosshair", key: "e" },
   fill: { label: "Fill", title: "Fill all that is connected to the clicked voxel and as hot as the limit", key: "g" },
 };
+/** Why nothing can be filled where the PET is in counts. */
+export const NO_FILL = `Fill goes by SUV, and there is ${NO_SUV}`;
 export const RADIUS = { low: 0.5, high: 25, step: 0.5 };
 /** @type {Settings} */
 export const FIRST = { tool: "look", radius: 5, solid: false, suv: 2.5, within: 40 };
@@ -63,6 +66,7 @@ export function buildDrawbar(act) {
       title, onclick: () => act.use({ solid }),
     }, label));
   }
+  const fillTool = tools.querySelector("[data-tool=fill]");
   const brushing = el("span", { class: "bv-group" }, el("label", { class: "bv-field" }, "Radius", radius, "mm"), reach);
   const filling = el("span", { class: "bv-group" },
     el("label", { class: "bv-field" }, "SUV \u2265", suv), el("label", { class: "bv-field" }, "within", within, "mm"));
@@ -74,8 +78,10 @@ export function buildDrawbar(act) {
   const bar = el("div", { class: "bv-bar bv-drawbar", role: "toolbar", "aria-label": "Drawing", "data-testid": "drawbar", hidden: true },
     tools, brushing, filling, el("span", { class: "bv-group bv-end" }, words, undo, redo));
 
-  /** @param {Settings} now @param {{ml: number, waits: boolean, problem: string, can: {undo: boolean, redo: boolean}}} drawn */
-  const show = (now, { ml, waits, problem, can }) => {
+  /** @param {Settings} now @param {{ml: number, waits: boolean, problem: string, can: {undo: boolean, redo: boolean}}} drawn @param {boolean} hasSuv */
+  const show = (now, { ml, waits, problem, can }, hasSuv) => {
+    fillTool.disabled = !hasSuv;
+    fillTool.title = hasSuv ? `${TOOLS.fill.title} (G)` : NO_FILL;
     for (const button of tools.children) button.setAttribute("aria-pressed", String(button.dataset.tool === now.tool));
     for (const button of reach.children) button.setAttribute("aria-pressed", String(button.dataset.solid === String(now.solid)));
     brushing.hidden = now.tool !== "brush" && now.tool !== "erase";

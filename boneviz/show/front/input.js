@@ -113,7 +113,7 @@ export function listenTo(view) {
     const target = /** @type {HTMLElement} */ (event.target);
     if (event.key === "Escape" && !view.chrome.helpBox.hidden) return view.toggleHelp();
     if (target.closest("input, select") || event.ctrlKey || event.metaKey || event.altKey) return;
-    const action = view.artist.actionOf(event.key.toLowerCase(), !target.closest("button")) ?? actionOf(view, event.key);
+    const action = view.artist.actionOf(event.key.toLowerCase(), !target.closest("button, summary")) ?? actionOf(view, event.key);
     if (!action) return;
     event.preventDefault();
     action();

@@ -17,7 +17,7 @@ const SHADE = "rgba(0, 0, 0, 0.75)";
  * @param {number} ratio
  * @param {Partial<Record<PlaneName, View>>} views
  * @param {Vec3} cursor
- * @param {{suvMin: number, suvMax: number, colourMap: string, barIn: PlaneName | null}} look
+ * @param {{suvMin: number, suvMax: number, colourMap: string, unit: string, barIn: PlaneName | null}} look
  */
 export function drawOverlay(pen, ratio, views, cursor, look) {
   pen.setTransform(ratio, 0, 0, ratio, 0, 0);
@@ -106,8 +106,8 @@ function scaleBar(pen, view) {
   print(pen, mm >= 10 && mm % 10 === 0 ? `${mm / 10} cm` : `${mm} mm`, x + 4, y - 4);
 }
 
-/** @param {CanvasRenderingContext2D} pen @param {Box} box @param {{suvMin: number, suvMax: number, colourMap: string}} look */
-function colourBar(pen, box, { suvMin, suvMax, colourMap }) {
+/** @param {CanvasRenderingContext2D} pen @param {Box} box @param {{suvMin: number, suvMax: number, colourMap: string, unit: string}} look */
+function colourBar(pen, box, { suvMin, suvMax, colourMap, unit }) {
   const height = Math.min(180, box.height * 0.6);
   const width = 10;
   const x = box.x + box.width - 30 - width;
@@ -135,5 +135,5 @@ function colourBar(pen, box, { suvMin, suvMax, colourMap }) {
   pen.stroke();
   for (const { value, at } of marks) print(pen, String(value), x - 7, at);
   pen.textAlign = "center";
-  print(pen, "SUVbw", x + width / 2, y - 15);
+  print(pen, unit, x + width / 2, y - 15);
 }

@@ -161,8 +161,8 @@ export class Pictures {
   }
 
   /** @param {import("./scene.js").Look} look */
-  drawProjection({ suvMin, suvMax, colourMap }) {
-    const key = JSON.stringify([suvMin, suvMax, colourMap]);
+  drawProjection({ suvMin, suvMax, petScale, colourMap }) {
+    const key = JSON.stringify([suvMin, suvMax, petScale, colourMap]);
     if (this.mipLook === key) return;
     this.mipLook = key;
     const { lattice, bytes } = /** @type {{lattice: Lattice, bytes: Uint8Array}} */ (this.volumes.get("mip"));
@@ -172,7 +172,7 @@ export class Pictures {
     const image = new ImageData(width, height);
     for (let x = 0; x < width; x++) {
       for (let z = 0; z < height; z++) {
-        const level = (halfToNumber(values[x * height + z]) - suvMin) / (suvMax - suvMin);
+        const level = (petScale * halfToNumber(values[x * height + z]) - suvMin) / (suvMax - suvMin);
         const at = 4 * Math.round(255 * Math.min(1, Math.max(0, level)));
         image.data.set(table.subarray(at, at + 4), 4 * ((height - 1 - z) * width + (width - 1 - x)));
       }

@@ -1,13 +1,14 @@
-/** What lies under the crosshair: HU, SUV and the readers who mark it, nearest voxel. */
+/** What lies under the crosshair: HU, SUV or counts, and the readers who mark it, nearest voxel. */
 
 import { swatch, el } from "./chrome.js";
 import { centreOf, describePosition, flatIndex, isInside, voxelAt } from "./geometry.js";
 import { leastByte, thresholdOf } from "./modes.js";
+import { petText } from "./pet.js";
 import { halfToNumber } from "./window.js";
 
 /** @typedef {import("./geometry.js").Vec3} Vec3 */
 /** @typedef {{info: import("./store.js").CaseInfo, arrays: Record<string, Uint8Array>}} Load */
-/** @typedef {{position: string, hu: string, suv: string, yes: import("./modes.js").Reader[], probabilities: [string, string][]}} Found */
+/** @typedef {{position: string, hu: string, unit: string, suv: string, yes: import("./modes.js").Reader[], probabilities: [string, string][]}} Found */
 
 const NONE = "\u2013";
 
@@ -42,7 +43,8 @@ export function valuesAt(load, mm, thresholds) {
   return {
     position: describePosition(mm),
     hu: hu === null ? NONE : String(Math.round(hu)),
-    suv: suv === null ? NONE : suv.toFixed(2),
+    unit: load.info.pet.unit,
+    suv: suv === null ? NONE : petText(suv, load.info.pet),
     yes: load.info.readers.filter(({ name }, i) => says(name, i)),
     probabilities: [...probabilities].map(([name, byte]) => [name, (byte / 255).toFixed(2)]),
   };
@@ -80,8 +82,9 @@ export function clearReadout(cells) {
 }
 
 /** The same as a sentence. @param {Found} found */
-export function inWords({ position, hu, suv, yes, probabilities }) {
+export function inWords({ position, hu, unit, suv, yes, probabilities }) {
   const names = yes.map((reader) => reader.name).join(", ") || "nobody";
   const likely = probabilities.map(([name, value]) => `, probability of ${name} ${value}`).join("");
-  return `${position} mm, ${hu} HU, SUV ${suv}, marked by ${names}${likely}`;
+  const uptake = unit === "SUVbw" ? `SUV ${suv}` : `${suv} ${unit}`;
+  return `${position} mm, ${hu} HU, ${uptake}, marked by ${names}${likely}`;
 }

@@ -10,7 +10,7 @@ import { colourTable, parseHex } from "./window.js";
 /** @typedef {import("./geometry.js").PlaneName} PlaneName */
 /** @typedef {import("./geometry.js").Vec3} Vec3 */
 /** @typedef {import("./geometry.js").View} View */
-/** @typedef {{level: number, width: number, suvMin: number, suvMax: number, opacity: number, mode: "ct" | "pet" | "fused", colourMap: string, exact: boolean}} Look */
+/** @typedef {{level: number, width: number, suvMin: number, suvMax: number, petScale: number, opacity: number, mode: "ct" | "pet" | "fused", colourMap: string, exact: boolean}} Look */
 /** @typedef {import("./modes.js").Line} Line */
 /** @typedef {{lines: Line[], fill: import("./modes.js").Fill, readers: import("./modes.js").Reader[], thresholds: Record<string, number>, dial: object, revision: number, box: [number[], number[]] | null, pairColours: string[], heatColours: string[]}} Shown what the readers say, and how it is shown */
 
@@ -266,7 +266,7 @@ export class Scene {
     gl.uniform3i(this.at("uAxes"), across, up, normal);
     gl.uniform1i(this.at("uMode"), flat ? 1 : { ct: 0, pet: 1, fused: 2 }[look.mode]);
     gl.uniform2f(this.at("uWindow"), look.level, look.width);
-    gl.uniform2f(this.at("uSuv"), look.suvMin, look.suvMax);
+    gl.uniform2f(this.at("uSuv"), look.suvMin / look.petScale, look.suvMax / look.petScale);
     gl.uniform1f(this.at("uOpacity"), look.opacity);
   }
 

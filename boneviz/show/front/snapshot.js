@@ -1,6 +1,7 @@
 /** The slices as drawn, as one picture to keep: with captions and legend, without the patient's id. */
 
 import { meanings } from "./modes.js";
+import { NO_SUV } from "./pet.js";
 
 /** @typedef {import("./modes.js").Info} Info */
 /** @typedef {import("./modes.js").Meaning} Meaning */
@@ -25,7 +26,8 @@ export function wordsOf(plan, info, look) {
   if (plan.fill.kind === "heat") parts.push(`how many of ${info.readers.length} readers say yes`);
   if (plan.fill.kind === "wash") parts.push(`filled: probability of ${plan.fill.model}, 0 to 1`);
   if (look.mode !== "pet") parts.push(`CT L ${round(look.level)} W ${round(look.width)} HU`);
-  if (look.mode !== "ct") parts.push(`PET ${round(look.suvMin)} to ${round(look.suvMax)} SUVbw`);
+  if (look.mode !== "ct") parts.push(`PET ${round(look.suvMin)} to ${round(look.suvMax)} ${info.pet.unit}`);
+  if (info.pet.unit !== "SUVbw") parts.push(NO_SUV);
   parts.push("not for diagnosis");
   return parts.join(", ");
 }

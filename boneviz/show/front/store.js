@@ -6,7 +6,7 @@
 /** @typedef {import("./geometry.js").Lattice} Lattice */
 /** @typedef {import("./modes.js").Reader} Reader */
 /** @typedef {{lattice: Lattice, bytes: number, type: "half" | "bits" | "bytes", made?: boolean}} VolumeInfo */
-/** @typedef {{serial: number, patient: string, readers: Reader[], hu_range: [number, number], notes: string[], volumes: Record<string, VolumeInfo>, box: [number[], number[]] | null, pair_colours: [string, string, string], heat_colours: string[], dial_colour: string, draws: string}} CaseInfo draws: whose outline may be drawn, or empty */
+/** @typedef {{serial: number, patient: string, readers: Reader[], hu_range: [number, number], notes: string[], pet: import("./pet.js").PetInfo, volumes: Record<string, VolumeInfo>, box: [number[], number[]] | null, pair_colours: [string, string, string], heat_colours: string[], dial_colour: string, draws: string}} CaseInfo draws: whose outline may be drawn, or empty */
 /** @typedef {{info: CaseInfo, arrays: Record<string, Uint8Array>, seen: Set<string>, received: number, total: number, ready: boolean, easel?: import("./easel.js").Easel}} Load */
 
 /** @type {Map<string, Store>} */

@@ -20,7 +20,7 @@ from boneviz.errors import GridError, InputError
 
 __all__ = ["Grid", "Unit", "Volume"]
 
-Unit = Literal["HU", "SUVbw", "label", "probability"]
+Unit = Literal["HU", "SUVbw", "counts", "label", "probability"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from boneviz.dicomfiles import Found, Series, Skipped, find_series
 from boneviz.dicomgrid import Place, grid_of
 from boneviz.dicomheader import MULTIFRAME
-from boneviz.dicompixels import MOST_BYTES, dtype_of, read_stored, require_readable
+from boneviz.dicompixels import Stored, dtype_of, read_stored, require_few, require_readable
 from boneviz.dicomvalues import tag_name
 from boneviz.errors import GridError, ImageFileError, InputError
 from boneviz.suv import SuvDerivation, derive_suv, one_header
@@ -74,14 +75,17 @@ def read_ct(series: Series) -> Volume:
     """
     _require_modality(series, "CT")
     grid, places = _placed(series)
-    exact = all(
-        place.slice.slope == 1 and float(place.slice.intercept or 0).is_integer()
+    whole = all(
+        place.slice.slope == 1
+        and float(place.slice.intercept or 0).is_integer()
+        and place.file.pixels.bits_allocated <= 16
         for place in places
     )
-    if exact:
-        exact = _fits_int16(places)
-    dtype = np.dtype(np.int16 if exact else np.float32)
-    return Volume(_voxels(places, grid, dtype, _hu), grid, "HU")
+    try:
+        voxels = _voxels(places, grid, np.int16 if whole else np.float32, _hu)
+    except _BeyondInt16Error:
+        voxels = _voxels(places, grid, np.float32, _hu)
+    return Volume(voxels, grid, "HU")
 
 
 def read_pet(series: Series, *, as_counts: bool = False) -> Volume:
@@ -91,6 +95,8 @@ def read_pet(series: Series, *, as_counts: bool = False) -> Volume:
     ----------
     as_counts : give the stored, rescaled values without SUV, whatever their unit; their unit is
         then ``counts`` and no SUV can be had of them
+
+    Pixels that the scanner marked as no measurement (PixelPaddingValue) become 0.
 
     Raises
     ------
@@ -105,57 +111,65 @@ def read_pet(series: Series, *, as_counts: bool = False) -> Volume:
     factor = 1.0 if as_counts else suv_derivation(series).factor
     grid, places = _placed(series)
 
-    def scaled(place: Place, stored: NDArray[Any], into: NDArray[Any]) -> None:
-        np.multiply(stored, (place.slice.slope or 0) * factor, out=into, casting="unsafe")
-        if place.slice.intercept:
-            into += np.float32(place.slice.intercept * factor)
+    def scaled(place: Place, into: NDArray[Any]) -> None:
+        values, stored = _stored(place, into)
+        # in float64, so that no slope is rounded before it counts
+        slope, intercept = place.slice.slope or 0.0, place.slice.intercept or 0.0
+        into[...] = (values * slope + intercept) * factor
+        if stored.padded is not None:
+            into[stored.padded] = 0
 
-    voxels = _voxels(places, grid, np.dtype(np.float32), scaled)
+    voxels = _voxels(places, grid, np.float32, scaled)
     return Volume(voxels, grid, "counts" if as_counts else "SUVbw")
 
 
-def _hu(place: Place, stored: NDArray[Any], into: NDArray[Any]) -> None:
-    slope, intercept = place.slice.slope or 0, place.slice.intercept or 0
-    padding = place.file.pixels.padding
-    padded = None if padding is None else (stored >= padding[0]) & (stored <= padding[1])
+class _BeyondInt16Error(Exception):
+    """HU of a slice do not fit into int16."""
+
+
+def _hu(place: Place, into: NDArray[Any]) -> None:
+    values, stored = _stored(place, into)
+    slope, intercept = place.slice.slope or 0.0, place.slice.intercept or 0.0
     if into.dtype == np.int16:
-        np.add(stored, np.int32(intercept), out=into, casting="unsafe")
+        low, high = stored.extremes or (0, 0)
+        if low + intercept < -32768 or high + intercept > 32767:
+            raise _BeyondInt16Error
+        if values.dtype.itemsize != 2:
+            into[...] = values
+        # the sum fits, so that it is right although a uint16 above 32767 reads as negative
+        into += np.int16((int(intercept) + 32768) % 65536 - 32768)
     else:
-        np.multiply(stored, slope, out=into, casting="unsafe")
-        into += np.float32(intercept)
-    if padded is not None:
-        into[padded] = AIR_HU
+        into[...] = values * slope + intercept
+    if stored.padded is not None:
+        into[stored.padded] = AIR_HU
 
 
-def _fits_int16(places: Sequence[Place]) -> bool:
-    """Whether HU of every pixel that the bits can hold fits, padding aside."""
-    for place in places:
-        pixels, intercept = place.file.pixels, place.slice.intercept or 0
-        low = -(2 ** (pixels.bits_stored - 1)) if pixels.signed else 0
-        if low + intercept < -32768 or low + 2**pixels.bits_stored - 1 + intercept > 32767:
-            return False
-    return True
+def _stored(place: Place, into: NDArray[Any]) -> tuple[NDArray[Any], Stored]:
+    """Read stored values, into the memory of `into` where that has their size."""
+    dtype = dtype_of(place.file.pixels)
+    same = into.dtype == np.int16 and dtype.itemsize == 2
+    values = into.view(dtype) if same else np.empty(into.shape, dtype)
+    return values, read_stored(place.file, place.slice.frame, values)
 
 
 def _voxels(
     places: Sequence[Place],
     grid: Grid,
-    dtype: np.dtype[Any],
-    rescale: Callable[[Place, NDArray[Any], NDArray[Any]], None],
+    dtype: type[np.generic],
+    read: Callable[[Place, NDArray[Any]], None],
 ) -> NDArray[Any]:
-    """Return rescaled voxels, (X, Y, Z), read slice by slice in threads; read-only."""
+    """Return voxels, (X, Y, Z), read slice by slice in threads; read-only."""
     x, y, z = grid.shape
     voxels = np.empty((z, y, x), dtype)
-
-    def read(n: int) -> None:
-        place = places[n]
-        stored = np.empty((y, x), dtype_of(place.file.pixels))
-        read_stored(place.file, place.slice.frame, stored)
-        rescale(place, stored, voxels[n])
-
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for _ in pool.map(read, range(z)):
-            pass
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        # pydicom's warnings quote what is wrong, names of patients included
+        warnings.simplefilter("ignore")
+        try:
+            for _ in pool.map(read, places, voxels):
+                pass
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
     voxels.setflags(write=False)
     return voxels.T
 
@@ -169,6 +183,13 @@ def _placed(series: Series) -> tuple[Grid, tuple[Place, ...]]:
             )
         require_readable(file)
     uids = [file.sop_uid for file in series.files]
+    patients = {(file.patient_id, file.patient_name) for file in series.files}
+    if len(patients) > 1:
+        raise ImageFileError(
+            f"{series.folder}: files of {len(patients)} patients ({tag_name('PatientID')}, "
+            f"{tag_name('PatientName')}) under one {tag_name('SeriesInstanceUID')}: expected one; "
+            "export the series of each patient anew"
+        )
     if len(set(uids)) < len(uids):
         twice = [f.path for f in series.files if uids.count(f.sop_uid) > 1][:2]
         raise ImageFileError(
@@ -190,12 +211,7 @@ def _placed(series: Series) -> tuple[Grid, tuple[Place, ...]]:
                     f"{place.file.path}: {tag_name(keyword)} absent, 0 or not a number: what the "
                     "voxels measure is not known; export the series anew"
                 )
-    total = grid.shape[0] * grid.shape[1] * grid.shape[2] * 4
-    if total > MOST_BYTES:
-        raise ImageFileError(
-            f"{series.folder}: {total} bytes of voxels, at most {MOST_BYTES} are read; "
-            "crop the series at its source"
-        )
+    require_few(grid.shape[0] * grid.shape[1] * grid.shape[2], str(series.folder))
     return grid, places
 
 

@@ -2,23 +2,50 @@
 
 from __future__ import annotations
 
+import struct
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pydicom
 from numpy.typing import NDArray
+from pydicom.encaps import get_frame
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import UID
+from pydicom.uid import UID, RLELossless
 
 from boneviz.dicomheader import FileHeader, PixelFormat
 from boneviz.dicomvalues import tag_name
 from boneviz.errors import ImageFileError
 
-__all__ = ["LOSSY", "MOST_BYTES", "dtype_of", "read_stored", "require_readable"]
+__all__ = [
+    "MOST_VOXELS",
+    "Stored",
+    "coded_size",
+    "dtype_of",
+    "read_stored",
+    "require_few",
+    "require_readable",
+]
 
-#: what one volume may take as it is stored; a header that claims more is refused unread
-MOST_BYTES = 2**31
+#: of one volume; a header that claims more is refused before anything is allocated
+MOST_VOXELS = 2**30
 NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")
-LOSSY = frozenset("1.2.840.10008.1.2.4." + n for n in ("50", "51", "81", "91", "93", "112", "203"))
+#: markers of JPEG and JPEG-LS that are followed by the picture's size
+SIZES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0), 0xF7)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stored:
+    """What was read of one frame.
+
+    Parameters
+    ----------
+    padded : where the scanner measured nothing, (rows, columns) of bool, None where nowhere
+    extremes : lowest and highest of the other values, None where there are none
+    """
+
+    padded: NDArray[np.bool_] | None
+    extremes: tuple[int, int] | None
 
 
 def require_readable(file: FileHeader) -> None:
@@ -49,11 +76,10 @@ def require_readable(file: FileHeader) -> None:
             f"{tag_name('BitsAllocated')}, {tag_name('HighBit')}): expected 8, 16 or 32 bits "
             "allocated and the lowest of them stored; export it anew"
         )
-    needed = pixels.rows * pixels.columns * file.n_frames * pixels.bits_allocated // 8
-    if needed > MOST_BYTES:
-        raise _too_large(f"{path}: ", needed)
+    voxels = pixels.rows * pixels.columns * file.n_frames
+    require_few(voxels, str(path))
     if file.transfer_syntax in NATIVE:
-        _require_whole(file, needed)
+        _require_whole(file, voxels * pixels.bits_allocated // 8)
 
 
 def _require_whole(file: FileHeader, needed: int) -> None:
@@ -71,11 +97,13 @@ def _require_whole(file: FileHeader, needed: int) -> None:
         )
 
 
-def _too_large(who: str, needed: int) -> ImageFileError:
-    return ImageFileError(
-        f"{who}header claims {needed} bytes of voxels, at most {MOST_BYTES} are read; "
-        "the header is damaged, or crop the series at its source"
-    )
+def require_few(voxels: int, who: str) -> None:
+    """Refuse more than `MOST_VOXELS`, before they are allocated."""
+    if voxels > MOST_VOXELS:
+        raise ImageFileError(
+            f"{who}: {voxels} voxels by the header, at most {MOST_VOXELS} are read; "
+            "the header is damaged, or crop the series at its source"
+        )
 
 
 def dtype_of(pixels: PixelFormat) -> np.dtype[Any]:
@@ -83,7 +111,7 @@ def dtype_of(pixels: PixelFormat) -> np.dtype[Any]:
     return np.dtype(f"<{'i' if pixels.signed else 'u'}{pixels.bits_allocated // 8}")
 
 
-def read_stored(file: FileHeader, frame: int, into: NDArray[Any]) -> None:
+def read_stored(file: FileHeader, frame: int, into: NDArray[Any]) -> Stored:
     """Read one frame's stored values into `into`, (rows, columns) of `dtype_of` the file.
 
     Raises
@@ -95,6 +123,35 @@ def read_stored(file: FileHeader, frame: int, into: NDArray[Any]) -> None:
         _read_native(file, frame, into)
     else:
         into[...] = _decoded(file, frame)
+    pixels = file.pixels
+    padded, extremes = _measured(pixels, into)
+    if extremes is None or pixels.bits_stored == pixels.bits_allocated:
+        return Stored(padded, extremes)
+    half, full = 2 ** (pixels.bits_stored - 1), 2**pixels.bits_stored
+    low, high = (-half, half - 1) if pixels.signed else (0, full - 1)
+    if pixels.signed and extremes[0] >= 0 and half <= extremes[1] < full:
+        # a sign that ends at BitsStored is carried on to the highest bit
+        into[into >= half] -= full
+        padded, extremes = _measured(pixels, into)
+    if extremes is not None and (extremes[0] < low or extremes[1] > high):
+        raise ImageFileError(
+            f"{file.path}: stored values of {extremes[0]} to {extremes[1]}, expected {low} to "
+            f"{high} by {tag_name('BitsStored')}: what the bits above stand for is not known, an "
+            "overlay perhaps; export it anew"
+        )
+    return Stored(padded, extremes)
+
+
+def _measured(
+    pixels: PixelFormat, values: NDArray[Any]
+) -> tuple[NDArray[np.bool_] | None, tuple[int, int] | None]:
+    """Return where nothing was measured, and the extremes of the rest."""
+    padded = None
+    if pixels.padding is not None:
+        found = (values >= pixels.padding[0]) & (values <= pixels.padding[1])
+        padded = found if found.any() else None
+    measured = values if padded is None else values[~padded]
+    return padded, (int(measured.min()), int(measured.max())) if measured.size else None
 
 
 def _read_native(file: FileHeader, frame: int, into: NDArray[Any]) -> None:
@@ -113,20 +170,62 @@ def _read_native(file: FileHeader, frame: int, into: NDArray[Any]) -> None:
 
 
 def _decoded(file: FileHeader, frame: int) -> NDArray[Any]:
+    """Return one frame through pydicom's decoders, its size checked before anything is decoded."""
     syntax = UID(file.transfer_syntax)
-    name = syntax.name if syntax.is_transfer_syntax else "an unknown one"
-    try:
-        found = pixel_array(file.path, index=frame, raw=True)
-    except Exception as error:
-        raise ImageFileError(
-            f"{file.path}: pixels in the transfer syntax {name} ({tag_name('TransferSyntaxUID')}) "
-            f"cannot be decoded ({type(error).__name__}); the file is damaged, or export it "
-            "uncompressed"
-        ) from None
     expected = (file.pixels.rows, file.pixels.columns)
+    try:
+        dataset = pydicom.dcmread(file.path)
+        if syntax.is_transfer_syntax and syntax.is_encapsulated:
+            data = get_frame(dataset.PixelData, frame, number_of_frames=file.n_frames)
+            size = None if syntax == RLELossless else coded_size(data)
+            if size not in (None, expected):
+                raise ImageFileError(
+                    f"{file.path}: a compressed picture of {size} pixels, the header says "
+                    f"{expected}; copy it again from its source"
+                )
+        found = np.asarray(pixel_array(dataset, index=frame, raw=True))
+    except ImageFileError:
+        raise
+    except Exception as error:
+        # decoders raise anything, and their text quotes the file
+        raise ImageFileError(
+            f"{file.path}: pixels in the transfer syntax "
+            f"{syntax.name if syntax.is_transfer_syntax else 'that is none of the standard'} "
+            f"({tag_name('TransferSyntaxUID')}) cannot be decoded ({type(error).__name__}); "
+            "the file is damaged, or export it uncompressed"
+        ) from None
     if found.shape != expected:
         raise ImageFileError(
             f"{file.path}: decodes to {found.shape} pixels, the header says {expected}; "
             "copy it again from its source"
         )
-    return np.asarray(found)
+    return found
+
+
+def coded_size(data: bytes) -> tuple[int, int]:
+    """Return rows and columns that a JPEG, JPEG-LS or JPEG 2000 stream says it has.
+
+    Decoders make room for what the stream says, whatever the header says.
+
+    Raises
+    ------
+    ValueError
+        The stream does not say, or holds colours.
+    """
+    begin = data.find(b"\xff\x4f\xff\x51", 0, 4096)  # a JP2 file has boxes before it
+    if begin >= 0:
+        right, bottom, left, top = struct.unpack_from(">4I", data, begin + 8)
+        (components,) = struct.unpack_from(">H", data, begin + 40)
+        if components != 1:
+            raise ValueError("more than one component")
+        return bottom - top, right - left
+    at = 2
+    while data[:2] == b"\xff\xd8" and at + 9 < len(data) and data[at] == 0xFF:
+        kind, (length,) = data[at + 1], struct.unpack_from(">H", data, at + 2)
+        if kind in SIZES:
+            rows, columns, components = struct.unpack_from(">HHB", data, at + 5)
+            if components != 1:
+                raise ValueError("more than one component")
+            return rows, columns
+        at += 2 + length
+    raise ValueError("no size in the stream")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,18 @@ from numpy.typing import NDArray
 from boneviz.dicomfiles import Found, Series, Skipped, find_series
 from boneviz.dicomgrid import Place, grid_of
 from boneviz.dicomheader import MULTIFRAME
-from boneviz.dicompixels import Stored, dtype_of, read_stored, require_few, require_readable
+from boneviz.dicompixels import (
+    decoded,
+    dtype_of,
+    is_compressed,
+    measured,
+    read_stored,
+    require_few,
+    require_readable,
+)
 from boneviz.dicomvalues import tag_name
 from boneviz.errors import GridError, ImageFileError, InputError
+from boneviz.processes import as_done
 from boneviz.suv import SuvDerivation, derive_suv, one_header
 from boneviz.volume import Grid, Volume
 
@@ -32,6 +42,7 @@ __all__ = [
 ]
 
 AIR_HU = -1024
+Rescale = Callable[[Place, NDArray[Any], NDArray[Any]], None]
 
 
 def read_grid(series: Series) -> Grid:
@@ -111,8 +122,8 @@ def read_pet(series: Series, *, as_counts: bool = False) -> Volume:
     factor = 1.0 if as_counts else suv_derivation(series).factor
     grid, places = _placed(series)
 
-    def scaled(place: Place, into: NDArray[Any]) -> None:
-        values, stored = _stored(place, into)
+    def scaled(place: Place, values: NDArray[Any], into: NDArray[Any]) -> None:
+        stored = measured(place.file, values)
         # in float64, so that no slope is rounded before it counts
         slope, intercept = place.slice.slope or 0.0, place.slice.intercept or 0.0
         into[...] = (values * slope + intercept) * factor
@@ -127,14 +138,14 @@ class _BeyondInt16Error(Exception):
     """HU of a slice do not fit into int16."""
 
 
-def _hu(place: Place, into: NDArray[Any]) -> None:
-    values, stored = _stored(place, into)
+def _hu(place: Place, values: NDArray[Any], into: NDArray[Any]) -> None:
+    stored = measured(place.file, values)
     slope, intercept = place.slice.slope or 0.0, place.slice.intercept or 0.0
     if into.dtype == np.int16:
         low, high = stored.extremes or (0, 0)
         if low + intercept < -32768 or high + intercept > 32767:
             raise _BeyondInt16Error
-        if values.dtype.itemsize != 2:
+        if not np.shares_memory(values, into):
             into[...] = values
         # the sum fits, so that it is right although a uint16 above 32767 reads as negative
         into += np.int16((int(intercept) + 32768) % 65536 - 32768)
@@ -144,34 +155,67 @@ def _hu(place: Place, into: NDArray[Any]) -> None:
         into[stored.padded] = AIR_HU
 
 
-def _stored(place: Place, into: NDArray[Any]) -> tuple[NDArray[Any], Stored]:
-    """Read stored values, into the memory of `into` where that has their size."""
-    dtype = dtype_of(place.file.pixels)
-    same = into.dtype == np.int16 and dtype.itemsize == 2
-    values = into.view(dtype) if same else np.empty(into.shape, dtype)
-    return values, read_stored(place.file, place.slice.frame, values)
+def _voxels(places: Sequence[Place], grid: Grid, dtype: type[np.generic], rescale: Rescale) -> Any:
+    """Return rescaled voxels, (X, Y, Z), read-only.
 
-
-def _voxels(
-    places: Sequence[Place],
-    grid: Grid,
-    dtype: type[np.generic],
-    read: Callable[[Place, NDArray[Any]], None],
-) -> NDArray[Any]:
-    """Return voxels, (X, Y, Z), read slice by slice in threads; read-only."""
+    Plain slices are read in threads, compressed ones decoded in processes, where a damaged file
+    takes nothing else down.
+    """
     x, y, z = grid.shape
     voxels = np.empty((z, y, x), dtype)
+    plain = [n for n, place in enumerate(places) if not is_compressed(place.file)]
+    coded = [n for n, place in enumerate(places) if is_compressed(place.file)]
+
+    def read(n: int) -> None:
+        file = places[n].file
+        stored_as = dtype_of(file.pixels)
+        # int16 are made from 16 bits in their own memory
+        same = dtype is np.int16 and stored_as.itemsize == 2
+        values = voxels[n].view(stored_as) if same else np.empty((y, x), stored_as)
+        read_stored(file, places[n].slice.frame, values)
+        rescale(places[n], values, voxels[n])
+
     with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         # pydicom's warnings quote what is wrong, names of patients included
         warnings.simplefilter("ignore")
         try:
-            for _ in pool.map(read, places, voxels):
+            for _ in pool.map(read, plain):
                 pass
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+    if coded:
+        for n, values in _decode_all(places, coded):
+            rescale(places[n], values.astype(dtype_of(places[n].file.pixels)), voxels[n])
     voxels.setflags(write=False)
     return voxels.T
+
+
+def _decode_all(
+    places: Sequence[Place], coded: Sequence[int]
+) -> Iterator[tuple[int, NDArray[Any]]]:
+    folder = places[coded[0]].file.path.parent
+    killed = ImageFileError(
+        f"{folder}: a compressed file of this series ended its decoder; a file is damaged, copy "
+        "the series again, or export it uncompressed"
+    )
+    tasks = [partial(_decode, n, places[n]) for n in coded]
+    refused: list[ImageFileError] = []
+    for n, found in as_done(tasks, workers=min(os.cpu_count() or 1, len(coded)), killed=killed):
+        if isinstance(found, ImageFileError):
+            refused.append(found)
+        else:
+            yield n, found
+    if refused:
+        raise min(refused, key=str)
+
+
+def _decode(n: int, place: Place) -> tuple[int, NDArray[Any] | ImageFileError]:
+    """Return an error instead of raising it: workers are ended where one of their tasks raises."""
+    try:
+        return n, decoded(place.file, place.slice.frame)
+    except ImageFileError as error:
+        return n, error
 
 
 def _placed(series: Series) -> tuple[Grid, tuple[Place, ...]]:

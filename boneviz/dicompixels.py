@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +25,10 @@ __all__ = [
     "MOST_VOXELS",
     "Stored",
     "coded_size",
+    "decoded",
     "dtype_of",
+    "is_compressed",
+    "measured",
     "read_stored",
     "require_few",
     "require_readable",
@@ -111,20 +118,36 @@ def dtype_of(pixels: PixelFormat) -> np.dtype[Any]:
     return np.dtype(f"<{'i' if pixels.signed else 'u'}{pixels.bits_allocated // 8}")
 
 
-def read_stored(file: FileHeader, frame: int, into: NDArray[Any]) -> Stored:
-    """Read one frame's stored values into `into`, (rows, columns) of `dtype_of` the file.
+def is_compressed(file: FileHeader) -> bool:
+    """Whether the pixels need one of the decoders, which a damaged file can crash."""
+    syntax = UID(file.transfer_syntax)
+    return not syntax.is_transfer_syntax or bool(syntax.is_encapsulated)
+
+
+def read_stored(file: FileHeader, frame: int, into: NDArray[Any]) -> None:
+    """Read one frame that is not compressed into `into`, (rows, columns) of `dtype_of` the file.
 
     Raises
     ------
     ImageFileError
-        Truncated, not decodable, or with bits set above BitsStored.
+        Truncated or not readable.
     """
     if file.transfer_syntax in NATIVE:
         _read_native(file, frame, into)
     else:
-        into[...] = _decoded(file, frame)
+        into[...] = decoded(file, frame)
+
+
+def measured(file: FileHeader, into: NDArray[Any]) -> Stored:
+    """Return what of a frame's stored values is measured; signs are carried on where they end.
+
+    Raises
+    ------
+    ImageFileError
+        Bits above BitsStored are set.
+    """
     pixels = file.pixels
-    padded, extremes = _measured(pixels, into)
+    padded, extremes = _extremes(pixels, into)
     if extremes is None or pixels.bits_stored == pixels.bits_allocated:
         return Stored(padded, extremes)
     half, full = 2 ** (pixels.bits_stored - 1), 2**pixels.bits_stored
@@ -132,7 +155,7 @@ def read_stored(file: FileHeader, frame: int, into: NDArray[Any]) -> Stored:
     if pixels.signed and extremes[0] >= 0 and half <= extremes[1] < full:
         # a sign that ends at BitsStored is carried on to the highest bit
         into[into >= half] -= full
-        padded, extremes = _measured(pixels, into)
+        padded, extremes = _extremes(pixels, into)
     if extremes is not None and (extremes[0] < low or extremes[1] > high):
         raise ImageFileError(
             f"{file.path}: stored values of {extremes[0]} to {extremes[1]}, expected {low} to "
@@ -142,7 +165,7 @@ def read_stored(file: FileHeader, frame: int, into: NDArray[Any]) -> Stored:
     return Stored(padded, extremes)
 
 
-def _measured(
+def _extremes(
     pixels: PixelFormat, values: NDArray[Any]
 ) -> tuple[NDArray[np.bool_] | None, tuple[int, int] | None]:
     """Return where nothing was measured, and the extremes of the rest."""
@@ -150,8 +173,8 @@ def _measured(
     if pixels.padding is not None:
         found = (values >= pixels.padding[0]) & (values <= pixels.padding[1])
         padded = found if found.any() else None
-    measured = values if padded is None else values[~padded]
-    return padded, (int(measured.min()), int(measured.max())) if measured.size else None
+    kept = values if padded is None else values[~padded]
+    return padded, (int(kept.min()), int(kept.max())) if kept.size else None
 
 
 def _read_native(file: FileHeader, frame: int, into: NDArray[Any]) -> None:
@@ -169,8 +192,17 @@ def _read_native(file: FileHeader, frame: int, into: NDArray[Any]) -> None:
             got += more
 
 
-def _decoded(file: FileHeader, frame: int) -> NDArray[Any]:
-    """Return one frame through pydicom's decoders, its size checked before anything is decoded."""
+def decoded(file: FileHeader, frame: int) -> NDArray[Any]:
+    """Return one frame, (rows, columns), through pydicom's decoders.
+
+    The size of a compressed picture is compared with the header before it is decoded. A damaged
+    one may end the process all the same: call this in another.
+
+    Raises
+    ------
+    ImageFileError
+        Not decodable, or of another size than the header says.
+    """
     syntax = UID(file.transfer_syntax)
     expected = (file.pixels.rows, file.pixels.columns)
     try:
@@ -183,7 +215,8 @@ def _decoded(file: FileHeader, frame: int) -> NDArray[Any]:
                     f"{file.path}: a compressed picture of {size} pixels, the header says "
                     f"{expected}; copy it again from its source"
                 )
-        found = np.asarray(pixel_array(dataset, index=frame, raw=True))
+        with _quiet():
+            found = np.asarray(pixel_array(dataset, index=frame, raw=True))
     except ImageFileError:
         raise
     except Exception as error:
@@ -200,6 +233,21 @@ def _decoded(file: FileHeader, frame: int) -> NDArray[Any]:
             "copy it again from its source"
         )
     return found
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Let nothing through to the terminal: decoders in C write there what they think."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def coded_size(data: bytes) -> tuple[int, int]:

@@ -10,6 +10,8 @@ half-life here, has halved: 1000 x 70 / 175e6.
 
 from __future__ import annotations
 
+# before gdcm, whose wheel brings a zlib of its own: loaded after it, deflating ends the process
+import zlib  # noqa: F401
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -138,6 +138,11 @@ class Series:
         """Files, or frames where a file holds several."""
         return sum(file.n_frames for file in self.files)
 
+    @property
+    def slices_expected(self) -> int | None:
+        """NumberOfSlices (0054,0081) of a PET: the most that the series may have."""
+        return self.files[0].slices_in_series
+
 
 @dataclass(frozen=True, slots=True)
 class Skipped:

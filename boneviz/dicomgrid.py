@@ -26,10 +26,10 @@ SPACING = tag_name("PixelSpacing")
 
 #: two slices nearer than this lie at one place
 APART_MM = 0.01
-#: a slice may lie this far from its place on an even lattice, or 5 % of the distance if less:
+#: a slice may lie this far from its place on an even lattice, or a tenth of the distance if less:
 #: positions are written with one decimal by some scanners
 UNEVEN_MM = 0.1
-UNEVEN_SHARE = 0.05
+UNEVEN_SHARE = 0.1
 #: slices may be displaced sideways by this share of the distance between them (0.06 degrees)
 SIDEWAYS_SHARE = 0.001
 SIDEWAYS_MM = 0.1
@@ -49,7 +49,7 @@ def grid_of(files: Sequence[FileHeader]) -> tuple[Grid, tuple[Place, ...]]:
     """Return the grid of a series and its slices in the order of the third array axis.
 
     Arrays are ``(column index, row index, slice)``, slices along the cross product of the two
-    directions of ImageOrientationPatient; a slice may lie 0.1 mm or 5 % of the distance between
+    directions of ImageOrientationPatient; a slice may lie 0.1 mm or a tenth of the distance between
     slices, whichever is less, off its place on an even lattice.
 
     Raises

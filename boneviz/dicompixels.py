@@ -14,6 +14,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.encaps import get_frame
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID, RLELossless
 
@@ -83,10 +84,30 @@ def require_readable(file: FileHeader) -> None:
             f"{tag_name('BitsAllocated')}, {tag_name('HighBit')}): expected 8, 16 or 32 bits "
             "allocated and the lowest of them stored; export it anew"
         )
+    _require_decoder(file)
     voxels = pixels.rows * pixels.columns * file.n_frames
     require_few(voxels, str(path))
     if file.transfer_syntax in NATIVE:
         _require_whole(file, voxels * pixels.bits_allocated // 8)
+
+
+def _require_decoder(file: FileHeader) -> None:
+    if file.transfer_syntax in NATIVE:
+        return
+    syntax = _syntax(file)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            available = bool(get_decoder(syntax).is_available)
+    except NotImplementedError:
+        available = False
+    if not available:
+        name = syntax.name if syntax.is_transfer_syntax else "unknown"
+        raise ImageFileError(
+            f"{file.path}: the transfer syntax {name} ({tag_name('TransferSyntaxUID')}) has no "
+            "decoder here: expected uncompressed, JPEG, JPEG-LS, JPEG 2000 or RLE; export it "
+            "uncompressed"
+        )
 
 
 def _require_whole(file: FileHeader, needed: int) -> None:
@@ -95,7 +116,10 @@ def _require_whole(file: FileHeader, needed: int) -> None:
             f"{file.path}: no {tag_name('PixelData')}: expected an image; copy it again"
         )
     offset, length = file.pixel_bytes
-    there = file.path.stat().st_size - offset
+    try:
+        there = file.path.stat().st_size - offset
+    except OSError as error:
+        raise _unopened(file, error) from error
     if length < needed or there < needed:
         raise ImageFileError(
             f"{file.path}: {min(length, there)} bytes of {tag_name('PixelData')}, expected "
@@ -120,8 +144,12 @@ def dtype_of(pixels: PixelFormat) -> np.dtype[Any]:
 
 def is_compressed(file: FileHeader) -> bool:
     """Whether the pixels need one of the decoders, which a damaged file can crash."""
-    syntax = UID(file.transfer_syntax)
-    return not syntax.is_transfer_syntax or bool(syntax.is_encapsulated)
+    return bool(_syntax(file).is_encapsulated)
+
+
+def _syntax(file: FileHeader) -> UID:
+    # without validation, whose warnings quote the file
+    return UID(file.transfer_syntax, validation_mode=0)
 
 
 def read_stored(file: FileHeader, frame: int, into: NDArray[Any]) -> None:
@@ -179,17 +207,24 @@ def _extremes(
 
 def _read_native(file: FileHeader, frame: int, into: NDArray[Any]) -> None:
     assert file.pixel_bytes is not None
-    with file.path.open("rb", buffering=0) as stream:
-        stream.seek(file.pixel_bytes[0] + frame * into.nbytes)
-        view, got = memoryview(into.data).cast("B"), 0
-        while got < len(view):
-            more = stream.readinto(view[got:])
-            if not more:
-                raise ImageFileError(
-                    f"{file.path}: ends within {tag_name('PixelData')}; it is truncated, "
-                    "copy it again"
-                )
-            got += more
+    view, got = memoryview(into.data).cast("B"), 0
+    try:
+        with file.path.open("rb", buffering=0) as stream:
+            stream.seek(file.pixel_bytes[0] + frame * into.nbytes)
+            while got < len(view) and (more := stream.readinto(view[got:])):
+                got += more
+    except OSError as error:
+        raise _unopened(file, error) from error
+    if got < len(view):
+        raise ImageFileError(
+            f"{file.path}: ends within {tag_name('PixelData')}; it is truncated, copy it again"
+        )
+
+
+def _unopened(file: FileHeader, error: OSError) -> ImageFileError:
+    return ImageFileError(
+        f"{file.path}: can no longer be read ({error.strerror}); find the series anew"
+    )
 
 
 def decoded(file: FileHeader, frame: int) -> NDArray[Any]:
@@ -203,11 +238,11 @@ def decoded(file: FileHeader, frame: int) -> NDArray[Any]:
     ImageFileError
         Not decodable, or of another size than the header says.
     """
-    syntax = UID(file.transfer_syntax)
+    syntax = _syntax(file)
     expected = (file.pixels.rows, file.pixels.columns)
     try:
         dataset = pydicom.dcmread(file.path)
-        if syntax.is_transfer_syntax and syntax.is_encapsulated:
+        if syntax.is_encapsulated:
             data = get_frame(dataset.PixelData, frame, number_of_frames=file.n_frames)
             size = None if syntax == RLELossless else coded_size(data)
             if size not in (None, expected):
@@ -222,8 +257,7 @@ def decoded(file: FileHeader, frame: int) -> NDArray[Any]:
     except Exception as error:
         # decoders raise anything, and their text quotes the file
         raise ImageFileError(
-            f"{file.path}: pixels in the transfer syntax "
-            f"{syntax.name if syntax.is_transfer_syntax else 'that is none of the standard'} "
+            f"{file.path}: pixels in the transfer syntax {syntax.name} "
             f"({tag_name('TransferSyntaxUID')}) cannot be decoded ({type(error).__name__}); "
             "the file is damaged, or export it uncompressed"
         ) from None

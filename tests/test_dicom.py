@@ -1,0 +1,405 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from dicommade import PET_FACTOR, Edit, uid, write_ct_series, write_pet_series
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+from boneviz.dicom import Series, find_series, read_ct, read_pet, suv_derivation
+from boneviz.errors import BonevizError, GridError, ImageFileError, InputError
+
+#: (slices, rows, columns)
+STORED = np.arange(1000, 1024, dtype=np.int16).reshape(4, 3, 2)
+
+
+def only_series(folder: Path) -> Series:
+    (series,) = find_series(folder)
+    return series
+
+
+def test_ct_becomes_hu_in_the_order_of_the_grid(tmp_path: Path) -> None:
+    write_ct_series(tmp_path, STORED)
+    ct = read_ct(only_series(tmp_path))
+    assert (ct.unit, ct.array.dtype) == ("HU", np.int16)
+    assert not ct.array.flags.writeable
+    # slice 3, row 2, column 1 is the last number, 1023; rows and columns are the others' axes
+    assert ct.array[1, 2, 3] == 1023 - 1024
+    np.testing.assert_array_equal(ct.array, STORED.transpose(2, 1, 0) - 1024)
+
+
+def scaled(slope: float, intercept: float) -> Edit:
+    def edit(_: int, ds: Dataset) -> None:
+        ds.RescaleSlope, ds.RescaleIntercept = slope, intercept
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("stored", "edit", "dtype"),
+    [
+        (np.array([0, 2047, 4095], np.uint16), scaled(1, -1024), np.int16),
+        # 65535 - 32768 just fits, 65535 - 32767 does not
+        (np.array([0, 1, 65535], np.uint16), scaled(1, -32768), np.int16),
+        (np.array([0, 1, 65535], np.uint16), scaled(1, -32767), np.float32),
+        (np.array([-32768, 0, 5], np.int16), scaled(1, -1), np.float32),
+        (np.array([-7, 0, 5], np.int16), scaled(0.5, -1), np.float32),
+        (np.array([-7, 0, 5], np.int16), scaled(1, 0.25), np.float32),
+        (np.array([0, 200, 255], np.uint8), scaled(1, -1024), np.int16),
+        (np.array([-9, 0, 70000], np.int32), scaled(1, -1024), np.float32),
+    ],
+)
+def test_hu_are_int16_where_that_is_exact(
+    tmp_path: Path, stored: Any, edit: Edit, dtype: type
+) -> None:
+    planes = np.stack([np.tile(stored, (2, 1))] * 2)
+    write_ct_series(tmp_path, planes, edit=edit)
+    ct = read_ct(only_series(tmp_path))
+    ds = dcmread(tmp_path / "ct0000.dcm")
+    hu = stored.astype(float) * float(ds.RescaleSlope) + float(ds.RescaleIntercept)
+    assert ct.array.dtype == dtype
+    np.testing.assert_array_equal(ct.array[:, 0, 0], hu)
+
+
+def bits(stored_bits: int, **more: Any) -> Edit:
+    def edit(_: int, ds: Dataset) -> None:
+        ds.BitsStored, ds.HighBit = stored_bits, stored_bits - 1
+        for name, value in more.items():
+            setattr(ds, name, value)
+
+    return edit
+
+
+def test_a_sign_may_end_at_bits_stored(tmp_path: Path) -> None:
+    # 12 bits: 4095 is -1, 2048 is -2048
+    planes = np.array([[[4095, 2048, 2047, 0]]] * 2, np.int16)
+    write_ct_series(tmp_path, planes, edit=bits(12))
+    ct = read_ct(only_series(tmp_path))
+    assert ct.array[:, 0, 0].tolist() == [-1025, -3072, 1023, -1024]
+
+
+def test_pixels_without_measurement_become_air(tmp_path: Path) -> None:
+    # -2000 is declared, although 12 bits hold no such number as 63536, its pattern
+    planes = np.array([[[63536, 1100, 24]]] * 2, np.uint16)
+    write_ct_series(tmp_path, planes, edit=bits(12, PixelPaddingValue=63536))
+    assert read_ct(only_series(tmp_path)).array[:, 0, 0].tolist() == [-1024, 76, -1000]
+
+
+def test_a_range_of_padding_is_padding(tmp_path: Path) -> None:
+    planes = np.array([[[-2000, -1999, -1998, 0]]] * 2, np.int16)
+    edit = bits(16, PixelPaddingValue=-2000, PixelPaddingRangeLimit=-1999)
+    write_ct_series(tmp_path, planes, edit=edit)
+    assert read_ct(only_series(tmp_path)).array[:, 0, 0].tolist() == [-1024, -1024, -3022, -1024]
+
+
+def test_monochrome1_says_how_to_display_and_changes_no_number(tmp_path: Path) -> None:
+    write_ct_series(tmp_path, edit=bits(16, PhotometricInterpretation="MONOCHROME1"))
+    assert read_ct(only_series(tmp_path)).array[1, 2, 3] == -1
+
+
+def test_pet_becomes_suv_by_the_slope_of_each_slice(tmp_path: Path) -> None:
+    write_pet_series(tmp_path, STORED, slopes=[100, 250, 0.5, 3000])
+    pet = read_pet(only_series(tmp_path))
+    assert (pet.unit, pet.array.dtype) == ("SUVbw", np.float32)
+    slopes = np.array([100, 250, 0.5, 3000])
+    expected = STORED.transpose(2, 1, 0) * slopes * PET_FACTOR
+    np.testing.assert_allclose(pet.array, expected, rtol=1e-7)
+    # slice 1, row 0, column 1 is 1007: 1007 x 250 Bq/mL x 4e-4 = 100.7
+    assert pet.array[1, 0, 1] == np.float32(100.7)
+    assert suv_derivation(only_series(tmp_path)).factor == pytest.approx(PET_FACTOR, rel=1e-12)
+
+
+def test_pet_without_suv_loads_as_counts(tmp_path: Path) -> None:
+    write_pet_series(tmp_path, STORED, edit=lambda _, ds: ds.pop("PatientWeight"))
+    series = only_series(tmp_path)
+    with pytest.raises(InputError, match=r"PET without SUV: PatientWeight \(0010,1030\) is absent"):
+        read_pet(series)
+    pet = read_pet(series, as_counts=True)
+    assert pet.unit == "counts"
+    assert pet.array[1, 0, 1] == 1007 * 200
+
+
+def test_private_factors_of_philips_and_the_time_of_ge_are_found(tmp_path: Path) -> None:
+    def philips(_: int, ds: Dataset) -> None:
+        ds.Units, ds.Manufacturer = "CNTS", "Philips Medical Systems"
+        block = ds.private_block(0x7053, "Philips PET Private Group", create=True)
+        block.add_new(0x00, "DS", "0.000551 ")
+        block.add_new(0x09, "DS", "1.602563")
+
+    def ge(_: int, ds: Dataset) -> None:
+        block = ds.private_block(0x0009, "GEMS_PETD_01", create=True)
+        block.add_new(0x0D, "DT", "20240229103000.00")
+
+    write_pet_series(tmp_path / "philips", edit=philips)
+    write_pet_series(tmp_path / "ge", edit=ge)
+    write_pet_series(tmp_path / "bare", edit=lambda n, ds: [philips(n, ds), ds.pop(0x70530010)])
+    assert suv_derivation(only_series(tmp_path / "philips")).factor == 0.000551
+    # an anonymiser took the creator of the block away
+    assert suv_derivation(only_series(tmp_path / "bare")).factor == 0.000551
+    # half an hour more is half a half-life
+    expected = PET_FACTOR * 2**0.5
+    assert suv_derivation(only_series(tmp_path / "ge")).factor == pytest.approx(expected)
+
+
+def test_two_tracers_in_one_patient_give_no_dose(tmp_path: Path) -> None:
+    def two(_: int, ds: Dataset) -> None:
+        ds.RadiopharmaceuticalInformationSequence = [
+            *ds.RadiopharmaceuticalInformationSequence,
+            Dataset(),
+        ]
+
+    write_pet_series(tmp_path, edit=two)
+    with pytest.raises(InputError, match=r"RadionuclideTotalDose \(0018,1074\) is absent"):
+        suv_derivation(only_series(tmp_path))
+
+
+SYNTAXES = {
+    "implicit": "1.2.840.10008.1.2",
+    "big endian": "1.2.840.10008.1.2.2",
+    "deflated": "1.2.840.10008.1.2.1.99",
+    "RLE": "1.2.840.10008.1.2.5",
+    "JPEG lossless": "1.2.840.10008.1.2.4.57",
+    "JPEG lossless, first order": "1.2.840.10008.1.2.4.70",
+    "JPEG-LS": "1.2.840.10008.1.2.4.80",
+    "JPEG 2000": "1.2.840.10008.1.2.4.90",
+    "JPEG 2000 that may lose": "1.2.840.10008.1.2.4.91",
+}
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES.values(), ids=SYNTAXES)
+@pytest.mark.parametrize("dtype", [np.int16, np.uint16])
+def test_every_transfer_syntax_gives_the_same_voxels(
+    tmp_path: Path, syntax: str, dtype: type
+) -> None:
+    rng = np.random.default_rng(7)
+    low = -1000 if dtype is np.int16 else 0
+    stored = rng.integers(low, 3000, (2, 24, 16), dtype=dtype)
+    write_ct_series(tmp_path, stored, syntax=syntax)
+    series = only_series(tmp_path)
+    assert series.files[0].transfer_syntax == syntax
+    expected = stored.astype(np.int32).transpose(2, 1, 0) - 1024
+    np.testing.assert_array_equal(read_ct(series).array, expected)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def claim(path: Path, **values: Any) -> None:
+    ds = dcmread(path)
+    for name, value in values.items():
+        setattr(ds, name, value)
+    ds.save_as(path)
+
+
+def test_truncated_pixels_are_refused_with_the_path(tmp_path: Path) -> None:
+    paths = write_ct_series(tmp_path)
+    cut(paths[2])
+    with pytest.raises(ImageFileError, match=r"ct0002\.dcm: 7 bytes of PixelData .* expected 12"):
+        read_ct(only_series(tmp_path))
+
+
+def test_truncated_compressed_pixels_are_refused_with_the_path(tmp_path: Path) -> None:
+    stored = np.random.default_rng(1).integers(0, 999, (2, 32, 32), dtype=np.int16)
+    paths = write_ct_series(tmp_path, stored, syntax=SYNTAXES["RLE"])
+    paths[1].write_bytes(paths[1].read_bytes()[:-600])
+    with pytest.raises(ImageFileError, match=r"ct0001\.dcm: .*RLE Lossless .* cannot be decoded"):
+        read_ct(only_series(tmp_path))
+
+
+def test_a_claim_of_65535_cubed_is_refused_before_anything_is_allocated(tmp_path: Path) -> None:
+    paths = write_ct_series(tmp_path)
+    for path in paths:
+        claim(path, Rows=65535, Columns=65535, NumberOfFrames=65535)
+    series = only_series(tmp_path)
+    with pytest.raises(ImageFileError, match=r"65535 frames \(NumberOfFrames \(0028,0008\)\)"):
+        read_ct(series)
+    for path in paths:
+        claim(path, NumberOfFrames=1)
+    with pytest.raises(ImageFileError, match="4294836225 voxels by the header, at most 1073741824"):
+        read_ct(only_series(tmp_path))
+
+
+def test_a_compressed_picture_of_another_size_is_not_decoded(tmp_path: Path) -> None:
+    stored = np.zeros((2, 24, 16), np.int16)
+    for path in write_ct_series(tmp_path, stored, syntax=SYNTAXES["JPEG-LS"]):
+        claim(path, Rows=12)
+    with pytest.raises(ImageFileError, match=r"picture of \(24, 16\) pixels, the header says \(12"):
+        read_ct(only_series(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("syntax", "name"),
+    [
+        ("1.2.840.10008.1.2.4.102", r"MPEG-4 AVC/H\.264 High Profile"),
+        ("1.2.3.4", "unknown"),
+    ],
+)
+def test_what_no_decoder_knows_is_refused_by_its_name(
+    tmp_path: Path, syntax: str, name: str
+) -> None:
+    for path in write_ct_series(tmp_path):
+        content = path.read_bytes()
+        length = len("1.2.840.10008.1.2.1") + 1
+        at = content.index(b"1.2.840.10008.1.2.1\0\x02")
+        written = syntax.encode().ljust(24, b"\0")
+        # UI of 20 bytes becomes one of 24, and the group 4 bytes longer
+        head = bytearray(content[: at - 2] + (24).to_bytes(2, "little"))
+        group = head.index(b"UL\x04\0") + 4
+        longer = int.from_bytes(head[group : group + 4], "little") + 24 - length
+        head[group : group + 4] = longer.to_bytes(4, "little")
+        path.write_bytes(bytes(head) + written + content[at + length :])
+    with pytest.raises(ImageFileError, match=rf"transfer syntax {name} .*has no decoder here"):
+        read_ct(only_series(tmp_path))
+
+
+def pop(keyword: str) -> Edit:
+    return lambda n, ds: n == 1 and ds.pop(keyword)
+
+
+def put(keyword: str, value: Any) -> Edit:
+    return lambda n, ds: n == 1 and setattr(ds, keyword, value)
+
+
+REFUSALS: tuple[tuple[str, Edit, str], ...] = (
+    ("no slope", pop("RescaleSlope"), r"RescaleSlope \(0028,1053\) absent"),
+    ("slope 0", put("RescaleSlope", 0), r"RescaleSlope \(0028,1053\) absent, 0"),
+    ("no intercept", pop("RescaleIntercept"), r"RescaleIntercept \(0028,1052\) absent"),
+    ("no pixels", pop("PixelData"), r"no PixelData \(7FE0,0010\)"),
+    ("no rows", pop("Rows"), r"Rows \(0028,0010\) is absent"),
+    ("colour", put("SamplesPerPixel", 3), r"SamplesPerPixel \(0028,0002\) is not 1: .*colour"),
+    ("palette", put("PhotometricInterpretation", "PALETTE COLOR"), "a picture in colour"),
+    ("bits shifted", put("HighBit", 14), r"16 bits of 16 up to bit 14"),
+    ("12 bits packed", put("BitsAllocated", 12), r"16 bits of 12 up to bit 15"),
+    ("bits above", bits(8), r"stored values of 1000 to 1005, expected -128 to 127"),
+    ("another patient", put("PatientID", "P2"), r"files of 2 patients \(PatientID \(0010,0020\)"),
+    (
+        "a number twice",
+        put("SOPInstanceUID", uid("study", "ct", "0")),
+        r"ct0000\.dcm and .*ct0001\.dcm: one SOPInstanceUID \(0008,0018\)",
+    ),
+)
+
+
+@pytest.mark.parametrize(("edit", "says"), [r[1:] for r in REFUSALS], ids=[r[0] for r in REFUSALS])
+def test_pixels_that_are_not_certain_are_refused(tmp_path: Path, edit: Edit, says: str) -> None:
+    write_ct_series(tmp_path, edit=edit)
+    with pytest.raises(ImageFileError, match=says) as refused:
+        read_ct(only_series(tmp_path))
+    assert str(tmp_path) in str(refused.value)
+    assert not any(each in str(refused.value) for each in ("P1", "P2", "Name^", uid("study")))
+
+
+def test_a_pet_is_no_ct(tmp_path: Path) -> None:
+    write_pet_series(tmp_path)
+    with pytest.raises(InputError, match=r"Modality \(0008,0060\) is PT, expected CT"):
+        read_ct(only_series(tmp_path))
+
+
+def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
+    paths = write_ct_series(tmp_path)
+    series = only_series(tmp_path)
+    paths[3].unlink()
+    with pytest.raises(ImageFileError, match=r"ct0003\.dcm: can no longer be read \(No such file"):
+        read_ct(series)
+
+
+def enhanced(folder: Path, stored: Any, *, gap_mm: float = 4.0) -> Path:
+    """Make one file of all slices of a CT, as an Enhanced CT has them."""
+    write_ct_series(folder, stored)
+    slices = [dcmread(path) for path in sorted(folder.glob("ct*.dcm"))]
+    for path in folder.glob("ct*.dcm"):
+        path.unlink()
+    ds = slices[0]
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2.1"
+    ds.NumberOfFrames = len(slices)
+    ds.PixelData = b"".join(each.PixelData for each in slices)
+    shared, measures, plane, value = Dataset(), Dataset(), Dataset(), Dataset()
+    measures.PixelSpacing = ds.PixelSpacing
+    plane.ImageOrientationPatient = ds.ImageOrientationPatient
+    value.RescaleSlope, value.RescaleIntercept = ds.RescaleSlope, ds.RescaleIntercept
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [plane]
+    shared.PixelValueTransformationSequence = [value]
+    ds.SharedFunctionalGroupsSequence = [shared]
+    frames = []
+    for n in range(len(slices)):
+        frame, place = Dataset(), Dataset()
+        # the last frame first
+        place.ImagePositionPatient = [-10, -20, 30 - gap_mm * n]
+        frame.PlanePositionSequence = [place]
+        frames.append(frame)
+    ds.PerFrameFunctionalGroupsSequence = frames
+    for name in ("PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient"):
+        delattr(ds, name)
+    del ds.RescaleSlope, ds.RescaleIntercept
+    ds.save_as(folder / "enhanced.dcm")
+    return folder / "enhanced.dcm"
+
+
+def test_the_frames_of_an_enhanced_ct_are_slices(tmp_path: Path) -> None:
+    enhanced(tmp_path, STORED)
+    series = only_series(tmp_path)
+    assert (len(series), series.n_slices) == (1, 4)
+    ct = read_ct(series)
+    # frame 3 lies lowest, at 30 - 3 x 4 mm
+    np.testing.assert_allclose(ct.grid.affine_ras_mm[:, 3], [10, 20, 18, 1])
+    np.testing.assert_array_equal(ct.array, STORED[::-1].transpose(2, 1, 0) - 1024)
+
+
+def test_frames_at_one_place_are_refused(tmp_path: Path) -> None:
+    enhanced(tmp_path, STORED, gap_mm=0)
+    with pytest.raises(GridError, match="4 slices at one place"):
+        read_ct(only_series(tmp_path))
+
+
+def test_frames_without_their_groups_are_refused(tmp_path: Path) -> None:
+    claim(enhanced(tmp_path, STORED), PerFrameFunctionalGroupsSequence=[])
+    with pytest.raises(GridError, match=r"PerFrameFunctionalGroupsSequence \(5200,9230\)"):
+        read_ct(only_series(tmp_path))
+
+
+@pytest.mark.filterwarnings("error")
+def test_mutated_files_only_raise_errors_of_boneviz(tmp_path: Path) -> None:
+    paths = write_pet_series(tmp_path)
+    good, rng, read = paths[1].read_bytes(), np.random.default_rng(5), 0
+    for _ in range(300):
+        content = bytearray(good)
+        for at in rng.integers(0, len(good), rng.integers(1, 6)):
+            content[at] = rng.integers(0, 256)
+        paths[1].write_bytes(content)
+        for series in find_series(tmp_path):
+            try:
+                read_pet(series)
+                read += 1
+            except BonevizError as error:
+                assert "Name^" not in str(error)
+    assert read > 10
+
+
+@pytest.mark.realdata
+def test_a_real_pet_without_units_gives_counts_and_no_suv(realdata: Path) -> None:
+    series = only_series(realdata / "nema")
+    with pytest.raises(InputError, match=r"Units \(0054,1001\) is absent"):
+        read_pet(series)
+    pet = read_pet(series, as_counts=True)
+    assert (pet.unit, pet.array.shape) == ("counts", (192, 192, 89))
+    assert pet.grid.spacing_mm == pytest.approx((2.0833, 2.0833, 2.78), abs=1e-4)
+    # against pydicom's own reading of one slice
+    ds = dcmread(series.paths[40])
+    z = round((float(ds.ImagePositionPatient[2]) - pet.grid.affine_ras_mm[2, 3]) / 2.78)
+    expected = ds.pixel_array * float(ds.RescaleSlope)
+    np.testing.assert_allclose(pet.array[:, :, z].T, expected, rtol=1e-6)
+
+
+@pytest.mark.realdata
+def test_a_real_ct_agrees_with_pydicom(realdata: Path) -> None:
+    series = only_series(realdata / "dicom_seg" / "dcmqi" / "ct-3slice")
+    ct = read_ct(series)
+    lowest = dcmread(series.paths[2])
+    hu = lowest.pixel_array.astype(int) - 1024
+    hu[lowest.pixel_array == lowest.PixelPaddingValue] = -1024
+    np.testing.assert_array_equal(ct.array[:, :, 0].T, hu)
+    assert ct.array.dtype == np.int16

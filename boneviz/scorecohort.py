@@ -125,6 +125,7 @@ def content_hash(
         "images": [sha256_of(ref.ct), sha256_of(ref.pet)],
         # in their order, which decides who is called reference
         "experts": [[asdict(reader), sha256_of(path)] for reader, path in ref.masks.items()],
+        **({} if ref.label is None else {"label": asdict(ref.label)}),
         "predictions": [[path.parent.name, path.name, sha256_of(path)] for path in files],
         "models": [asdict(model) for model in cohort.models],
     }

@@ -28,6 +28,7 @@ from boneviz.folds import Folds
 from boneviz.fuse import Modality
 from boneviz.nifti import has_prediction, read_case, read_mask, write_prediction
 from boneviz.patches import TrainConfig
+from boneviz.paths import inside
 from boneviz.predict import Predictors
 from boneviz.train import fit, model_of, settings_of, weights_path
 
@@ -81,8 +82,9 @@ def deal_folds(cohort: Cohort, *, n_folds: int, seed: int) -> Folds:
     if folds is not None:
         same_patients = set(folds.of_patient) == set(cohort.patients)
         if (folds.n_folds, folds.seed) != (n_folds, seed) or not same_patients:
+            where = path if path.is_file() else cohort.name
             raise CohortError(
-                f"{path if path.is_file() else cohort.name}: {folds.n_folds} folds of {len(folds.of_patient)} patients by seed "
+                f"{where}: {folds.n_folds} folds of {len(folds.of_patient)} patients by seed "
                 f"{folds.seed}, expected {n_folds} of {len(cohort.patients)} by seed {seed}; "
                 "models depend on the folds, so move folds.json, models/ and predictions/ away "
                 "to start afresh"
@@ -352,7 +354,7 @@ def predict_cohort(
         model has predicted before is left as it is
     folder : one folder per model is made in it
     """
-    folder = folder or cohort.root / "predictions"
+    folder = folder or inside(cohort.root, "predictions", what=f"cohort {cohort.name}")
     todo: dict[str, tuple[CaseRef, list[Checkpoint]]] = {}
     for model, refs in spoken.items():
         for ref in refs:

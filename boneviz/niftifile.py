@@ -166,7 +166,7 @@ def _kind(start: bytes) -> type[nib.Nifti1Header] | None:
     for kind in (nib.Nifti1Header, nib.Nifti2Header):
         length = int(kind.sizeof_hdr)
         if start[:4] in (length.to_bytes(4, "little"), length.to_bytes(4, "big")):
-            return cast(type[nib.Nifti1Header], kind)
+            return kind
     return None
 
 

@@ -64,10 +64,14 @@ def read_header(path: Path) -> nib.Nifti1Header:
     # headers that nibabel would mend and log are refused: nothing is repaired silently
     with LoggingOutputSuppressor(), ErrorLevel(30):
         header = kind(start[: kind.sizeof_hdr])
-    if not header.is_single:
+    if not bytes(header["magic"]).startswith(b"n+"):
         raise ImageFileError(
             f"{path}: a header whose voxels are in another file (.hdr and .img), expected NIfTI in "
             "one file; convert the pair to .nii.gz"
+        )
+    if np.isinf(header["scl_slope"]):
+        raise ImageFileError(
+            f"{path}: a slope of infinity, expected a number; mend the header at its source"
         )
     dtype = header.get_data_dtype()
     if dtype.kind not in "iuf":
@@ -151,7 +155,7 @@ def require_intent(header: nib.Nifti1Header, unit: Unit) -> None:
 
 
 def read_voxels(path: Path, header: nib.Nifti1Header) -> NDArray[Any]:
-    """Return the voxels after the header's slope, (X, Y, Z); a slope of 0 is none."""
+    """Return the voxels after the header's slope, (X, Y, Z); a slope of 0 or NaN is none."""
     return np.asanyarray(ArrayProxy(path, header)).reshape(shape_of(header))
 
 

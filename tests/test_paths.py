@@ -37,7 +37,9 @@ def test_paths_that_leave_are_refused(tmp_path: Path, path: str) -> None:
     root.mkdir()
     (root / "out").symlink_to("..")
     (root / "file").symlink_to("/etc/passwd")
-    with pytest.raises(CohortError, match=r"patient P01: .* leads out of .*root, .*; copy it there"):
+    with pytest.raises(
+        CohortError, match=r"patient P01: .* leads out of .*root, .*; copy it there"
+    ):
         inside(root, path, what="patient P01")
 
 

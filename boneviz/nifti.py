@@ -74,8 +74,10 @@ def read_volume(path: str | Path, unit: Unit, *, label: LabelChoice | None = Non
     try:
         header = read_header(path)
         require_intent(header, unit)
-        grid = grid_of(header)
-        array = read_voxels(path, header)
+        # numbers beyond any scale become infinite, and are refused as such
+        with np.errstate(over="ignore", invalid="ignore"):
+            grid = grid_of(header)
+            array = read_voxels(path, header)
     except BonevizError as error:
         raise error if str(path) in str(error) else ImageFileError(f"{path}: {error}") from error
     except (
@@ -100,7 +102,8 @@ def read_volume(path: str | Path, unit: Unit, *, label: LabelChoice | None = Non
             "copy it again from its source"
         ) from error
     try:
-        converted = _as_unit(array, unit) if label is None else _labelled(array, label)
+        with np.errstate(over="ignore", invalid="ignore"):
+            converted = _as_unit(array, unit) if label is None else _labelled(array, label)
         return Volume(converted, grid, unit)
     except BonevizError as error:
         raise ImageFileError(f"{path}: {error}") from error

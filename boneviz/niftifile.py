@@ -7,6 +7,7 @@ hold, and with limits that no scan reaches. Extensions of the header are passed 
 from __future__ import annotations
 
 import gzip
+import logging
 import math
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -14,7 +15,6 @@ from typing import Any, BinaryIO, cast
 import nibabel as nib
 import numpy as np
 from nibabel.arrayproxy import ArrayProxy
-from nibabel.imageglobals import ErrorLevel, LoggingOutputSuppressor
 from numpy.typing import NDArray
 
 from boneviz.errors import ImageFileError, InputError
@@ -27,10 +27,17 @@ QFORM_SFORM_TOLERANCE_MM = 2.0
 # four times a whole-body CT of 512 x 512 x 1000
 MOST_VOXELS = 2**30
 MOST_BYTES = 4 * 2**30
+# a voxel of a micrometre is in another unit, and so is one of a metre
+SPACING_MM = (1e-3, 1e3)
+MOST_MM = 1e6  # from the origin
 # header and extensions; what lies between them and the voxels is skipped by unpacking it
 MOST_BYTES_BEFORE = 64 * 2**20
 # of deflate, RFC 1951: 258 bytes by two bits; a gzip file holds no more per byte
 DEFLATE_RATIO = 1032
+
+# what nibabel has to say stands in the error
+QUIET = logging.Logger("boneviz.niftifile")
+QUIET.addHandler(logging.NullHandler())
 
 #: what the voxels may be said to be, by intent code: nothing, an estimate, a number without unit
 INTENTS = (0, 1001, 1011)
@@ -61,9 +68,9 @@ def read_header(path: Path) -> nib.Nifti1Header:
     kind = _kind(start)
     if kind is None or len(start) < kind.sizeof_hdr:
         raise ValueError("it does not begin as NIfTI does")
+    header = kind(start[: kind.sizeof_hdr], check=False)
     # headers that nibabel would mend and log are refused: nothing is repaired silently
-    with LoggingOutputSuppressor(), ErrorLevel(30):
-        header = kind(start[: kind.sizeof_hdr])
+    header.check_fix(logger=QUIET, error_level=30)
     if not bytes(header["magic"]).startswith(b"n+"):
         raise ImageFileError(
             f"{path}: a header whose voxels are in another file (.hdr and .img), expected NIfTI in "
@@ -106,7 +113,8 @@ def grid_of(header: nib.Nifti1Header) -> Grid:
     ------
     InputError
         A unit of length other than mm (none is taken for mm, as all writers mean it), no geometry,
-        or qform and sform that place a corner more than 2 mm apart.
+        voxels of another order than mm, or qform and sform that place a corner more than 2 mm
+        apart.
     GridError
         Axes that coincide.
     """
@@ -122,6 +130,13 @@ def grid_of(header: nib.Nifti1Header) -> Grid:
             "no geometry: neither qform nor sform is set, so left and right are unknown"
         )
     grid = Grid(shape_of(header), header.get_best_affine())
+    spacing, far = grid.spacing_mm, float(np.abs(grid.affine_ras_mm[:3, 3]).max())
+    if min(spacing) < SPACING_MM[0] or max(spacing) > SPACING_MM[1] or far > MOST_MM:
+        raise InputError(
+            f"voxels of {' x '.join(f'{s:.3g}' for s in spacing)} mm, the first {far:.3g} mm from "
+            f"the origin, expected {SPACING_MM[0]:g} to {SPACING_MM[1]:g} mm and at most "
+            f"{MOST_MM:g} mm; mend the header at its source"
+        )
     if qcode and scode:
         other = Grid(grid.shape, qform)
         apart = float(np.linalg.norm(grid.corners_mm() - other.corners_mm(), axis=1).max())

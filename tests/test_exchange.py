@@ -199,7 +199,7 @@ def test_a_case_that_changed_in_between_is_written_anew(
     out = tmp_path / "monai"
     with monkeypatch.context() as patch:
         patch.setattr(boneviz.exchange, "_json", {}.pop)  # just before the end
-        with pytest.raises(TypeError):
+        with pytest.raises(KeyError):
             export_monai(cohort, out, progress=False)
     mask = read_mask(cohort["P01_S1"], EXPERT_A)
     array = mask.array.copy()

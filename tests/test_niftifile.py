@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import gzip
 import struct
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from small import STRAIGHT, affine_of, volume_of
 
 from boneviz.case import LabelChoice
@@ -247,3 +251,46 @@ def test_a_structure_that_nobody_named_is_refused(tmp_path: Path) -> None:
     says = r"values 4, 5, which its dataset does not name: expected 0 and 1, 2, 3"
     with pytest.raises(ImageFileError, match=says):
         read_volume(path, "label", label=CHOICE)
+
+
+def test_a_refused_header_is_an_error_and_no_log(
+    tmp_path: Path,
+) -> None:
+    path = patched(saved(tmp_path / "ct.nii"), 254, "<h", 77)  # sform_code
+    code = "import sys; from boneviz.nifti import read_volume\nread_volume(sys.argv[1], 'HU')"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False
+    )
+    first, last = done.stderr.splitlines()[0], done.stderr.splitlines()[-1]
+    assert first.startswith("Traceback")
+    assert "sform_code 77 not valid" in last
+
+
+@pytest.mark.parametrize(("offset", "value"), [(280, 3e38), (280, 2e-4), (292, 1e7), (SLOPE, 3e38)])
+def test_numbers_beyond_any_scale_are_refused(tmp_path: Path, offset: int, value: float) -> None:
+    path = patched(saved(tmp_path / "ct.nii.gz"), offset, "<f", value)
+    with pytest.raises(ImageFileError, match=r"ct\.nii\.gz: "):
+        read_volume(path, "HU")
+
+
+FIELDS = st.lists(st.tuples(st.integers(0, 545), st.integers(0, 255)), min_size=1, max_size=6)
+
+
+@given(changes=FIELDS, second=st.booleans(), unit=st.sampled_from(("HU", "SUVbw", "label")))
+@settings(max_examples=300)
+def test_whatever_a_header_says_only_our_errors_come_out(
+    tmp_path_factory: pytest.TempPathFactory,
+    changes: list[tuple[int, int]],
+    second: bool,
+    unit: Unit,
+) -> None:
+    kind = nib.Nifti2Image if second else nib.Nifti1Image
+    content = bytearray(kind(VOXELS, np.eye(4)).to_bytes())
+    for place, value in changes:
+        content[place % len(content)] = value
+    path = tmp_path_factory.getbasetemp() / "mutated.nii"
+    path.write_bytes(content)
+    try:
+        assert read_volume(path, unit).array.size <= len(content)
+    except ImageFileError as refusal:
+        assert str(path) in str(refusal)

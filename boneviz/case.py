@@ -13,7 +13,17 @@ from boneviz.errors import CohortError, InputError, LeakageError
 from boneviz.petrecord import PetUnit
 from boneviz.volume import Volume
 
-__all__ = ["Case", "CaseRef", "Intent", "Prediction", "Reader", "ReaderKind", "experts_first"]
+__all__ = [
+    "Case",
+    "CaseRef",
+    "Failure",
+    "Intent",
+    "LabelChoice",
+    "Prediction",
+    "Reader",
+    "ReaderKind",
+    "experts_first",
+]
 
 ReaderKind = Literal["expert", "model", "learner"]
 # the variants of models that learned from one modality, as `boneviz.train.model_of` names them
@@ -86,6 +96,29 @@ def experts_first(readers: Iterable[Reader]) -> tuple[Reader, ...]:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelChoice:
+    """Which values of a mask file are the lesion, where files hold several structures.
+
+    Parameters
+    ----------
+    name : of the structure, for messages
+    values : of its voxels, whole numbers above 0
+    known : all values that the files may hold besides 0; another one is refused
+    """
+
+    name: str
+    values: tuple[int, ...]
+    known: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.values or min(self.values) < 1 or not set(self.values) <= set(self.known):
+            raise InputError(
+                f"label {self.name!r} of the values {self.values}: expected one or more whole "
+                f"numbers above 0 among those there are, {self.known}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class CaseRef:
     """One session of one patient as paths; nothing is read.
 
@@ -95,6 +128,7 @@ class CaseRef:
     session : name of the session, empty where there is only one
     ct, pet : NIfTI files, HU and SUVbw (or counts, where `boneviz.petrecord` says so)
     masks : expert -> NIfTI mask on the CT's grid
+    label : which values of the masks are the lesion; by default 0 and one other are expected
     """
 
     patient_id: str
@@ -102,6 +136,7 @@ class CaseRef:
     ct: Path
     pet: Path
     masks: Mapping[Reader, Path] = field(default_factory=dict)
+    label: LabelChoice | None = None
 
     def __post_init__(self) -> None:
         if not self.patient_id.strip():
@@ -117,7 +152,15 @@ class CaseRef:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # a read-only mapping cannot be pickled, and references travel between processes
-        return type(self), (self.patient_id, self.session, self.ct, self.pet, dict(self.masks))
+        masks = dict(self.masks)
+        return type(self), (
+            self.patient_id,
+            self.session,
+            self.ct,
+            self.pet,
+            masks,
+            self.label,
+        )
 
     @property
     def case_id(self) -> str:

@@ -17,6 +17,7 @@ from boneviz.errors import BonevizError, CheckpointError
 from boneviz.files import sha256_of, write_whole
 from boneviz.fuse import FuseConfig, Modality
 from boneviz.network import NetConfig, build_network
+from boneviz.paths import inside
 from boneviz.version import __version__
 
 __all__ = [
@@ -183,9 +184,19 @@ def card_of(weights: Path) -> Path:
 
 
 def finished_models(folder: Path) -> tuple[Path, ...]:
-    """Return the weights in a folder that have their card: fits that came to their end."""
+    """Return the weights in a folder that have their card: fits that came to their end.
+
+    Raises
+    ------
+    CohortError
+        One is a link that leads out of the folder.
+    """
     found = sorted(folder.glob("[!.]*.safetensors"))
-    return tuple(path for path in found if card_of(path).is_file())
+    finished = tuple(path for path in found if card_of(path).is_file())
+    for path in finished:
+        for file in (path, card_of(path)):
+            inside(folder, file.name, what=f"model {path.stem}")
+    return finished
 
 
 def load_tensors(path: Path) -> dict[str, torch.Tensor]:

@@ -14,9 +14,8 @@ The folder::
 
 from __future__ import annotations
 
-import re
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -25,9 +24,14 @@ import pandas as pd
 import tomli_w
 
 from boneviz.case import Case, CaseRef, Failure, Prediction, Reader
+from boneviz.datalist import LISTS, read_datalist
+from boneviz.dataset import Dataset, folds_in
 from boneviz.errors import BonevizError, CohortError
 from boneviz.files import write_whole
 from boneviz.folds import Folds
+from boneviz.nnunet import is_nnunet, read_nnunet
+from boneviz.paths import inside
+from boneviz.patientfolders import one_patient, patients_in
 
 __all__ = ["Case", "CaseRef", "Cohort", "Folds", "Prediction", "Reader"]
 
@@ -48,6 +52,7 @@ class Cohort:
     synthetic : whether the patients are phantoms
     id : tells this cohort's patient ids from those of another; empty where nobody gave one
     failures : cases of the folder that lack a file, where it was opened all the same
+    folds : those that a dataset came with; ``folds.json`` in `root`, where there is one, holds
     """
 
     name: str
@@ -59,6 +64,7 @@ class Cohort:
     synthetic: bool = False
     id: str = ""
     failures: tuple[Failure, ...] = ()
+    folds: Folds | None = None
 
     def __post_init__(self) -> None:
         for what in ("name", "licence", "provenance", "id"):
@@ -130,6 +136,10 @@ class Cohort:
     ) -> Self:
         """Open a cohort folder, or a folder with one patient's CT, PET and masks.
 
+        A raw dataset of nnU-Net and a MONAI datalist (a ``.json`` file) are opened too, with what
+        `from_nnunet` and `from_monai_datalist` take for granted. Nothing outside of the folder is
+        read: `from_table` is for files that lie elsewhere.
+
         Parameters
         ----------
         incomplete : what becomes of a patient who lacks CT, PET or an expert's mask. Set aside,
@@ -138,44 +148,64 @@ class Cohort:
         Raises
         ------
         CohortError
-            The folder is missing or empty, or a patient is refused.
+            The folder is missing or empty, a patient is refused, or a link leads out of it.
         """
         root = Path(folder)
+        if root.is_file() and root.suffix == ".json":
+            return cls.from_monai_datalist(root)
         if not root.is_dir():
             raise CohortError(f"{root}: no such folder; give the folder that holds cohort.toml")
         if (root / "cohort.toml").is_file():
             return cls._open_cohort(root, incomplete)
-        return cls._open_patient(root)
+        if is_nnunet(root):
+            return cls.from_nnunet(root)
+        ref, note = one_patient(root)
+        return cls(ref.patient_id, root, tuple(ref.masks), (ref,), provenance=note)
 
     @classmethod
-    def from_table(cls, table: pd.DataFrame, *, name: str, root: str | Path) -> Self:
+    def from_table(
+        cls,
+        table: pd.DataFrame,
+        *,
+        name: str,
+        root: str | Path,
+        experts: Sequence[str] | None = None,
+        paths: Literal["anywhere", "inside"] = "anywhere",
+    ) -> Self:
         """Make a cohort from a table of paths.
 
         Parameters
         ----------
         table : one row per session with the columns ``patient_id``, ``ct``, ``pet``, optionally
-            ``session``, and one further column per expert, named as the expert, of mask paths
+            ``session`` and ``fold``, and one column per expert, named as the expert, of mask paths
         name : of the cohort
         root : folder for folds, models and predictions; relative paths start there
+        experts : the columns of masks; by default all others are
+        paths : ``anywhere``, as the table is the caller's own; ``inside`` refuses a path that
+            leads out of `root`, links followed, for a table that somebody else wrote
 
         Raises
         ------
         CohortError
-            A column is missing, a cell is empty, or a file does not exist.
+            A column is missing, a cell is empty, a file does not exist or lies outside, or a
+            patient is in two folds.
         """
         root = Path(root)
-        fixed = ("patient_id", "session", "ct", "pet")
-        lacking = [c for c in ("patient_id", "ct", "pet") if c not in table.columns]
+        fixed = ("patient_id", "session", "fold", "ct", "pet")
+        chosen = [c for c in table.columns if c not in fixed] if experts is None else experts
+        lacking = [c for c in ("patient_id", "ct", "pet", *chosen) if c not in table.columns]
         if lacking:
             raise CohortError(f"table without the column {', '.join(lacking)}: add it")
-        experts = tuple(Reader(str(c)) for c in table.columns if c not in fixed)
+        readers = tuple(Reader(str(c)) for c in chosen)
         cases = []
         for row in table.to_dict("records"):
             if pd.isna(row["patient_id"]):
                 raise CohortError("a row of the table has no patient_id: fill it in")
             who = str(row["patient_id"])
-            files = {column: row[column] for column in ("ct", "pet", *(e.name for e in experts))}
+            files = {column: row[column] for column in ("ct", "pet", *chosen)}
             for column, value in files.items():
+                if isinstance(value, str | Path) and paths == "inside":
+                    inside(root, value, what=f"patient {who}, {column}")
                 if not isinstance(value, str | Path) or not (root / value).is_file():
                     raise CohortError(
                         f"patient {who}: column {column} gives {value!r}, expected an existing file"
@@ -187,12 +217,104 @@ class Cohort:
                     "" if pd.isna(session) else str(session),
                     root / files["ct"],
                     root / files["pet"],
-                    {expert: root / files[expert.name] for expert in experts},
+                    {r: root / files[c] for r, c in zip(readers, chosen, strict=True)},
                 )
             )
         if not cases:
             raise CohortError("the table has no rows: expected one per session")
-        return cls(name, root, experts, tuple(cases))
+        return cls(name, root, readers, tuple(cases), folds=folds_in(table))
+
+    @classmethod
+    def from_nnunet(
+        cls,
+        folder: str | Path,
+        *,
+        labels: Mapping[str, str] | None = None,
+        label: str | None = None,
+        patients: Mapping[str, str] | None = None,
+        root: str | Path | None = None,
+    ) -> Self:
+        """Make a cohort from a raw dataset of nnU-Net v2, as it lies on disk.
+
+        ``channel_names`` of ``dataset.json`` say which channel is the CT (HU) and which the PET
+        (SUVbw). ``splits_final.json`` beside it, where there is one, gives the folds.
+
+        Parameters
+        ----------
+        folder : with ``dataset.json``, ``imagesTr/CASE_0000.nii.gz``, ``labelsTr/CASE.nii.gz``
+        labels : expert -> folder of that expert's labels, such as ``{"Expert A": "labelsTr",
+            "Expert B": "labelsTr_b"}``; by default as the dataset says, else ``labelsTr`` alone
+        label : the structure to look at, by its name in ``dataset.json``; needed where there are
+            several
+        patients : case -> patient id, where one patient has several cases; by default as the
+            dataset says, else every case is a patient
+        root : folder for folds, models and predictions; by default `folder`
+
+        Raises
+        ------
+        CohortError
+            No such dataset, channels other than one CT and one PET, files of another format, cases
+            or labels missing, several structures of which none is chosen, a path that leads out.
+        """
+        dataset = read_nnunet(Path(folder), labels=labels, label=label, patients=patients)
+        return cls._of_dataset(dataset, Path(folder), root, "inside")
+
+    @classmethod
+    def from_monai_datalist(
+        cls,
+        path: str | Path,
+        *,
+        base: str | Path | None = None,
+        labels: Mapping[str, str] | None = None,
+        lists: Sequence[str] = LISTS,
+        root: str | Path | None = None,
+        paths: Literal["anywhere", "inside"] = "inside",
+    ) -> Self:
+        """Make a cohort from a MONAI datalist, a JSON file with lists of images and labels.
+
+        An item names its scans as ``ct`` and ``pet``, or as ``image: [CT, PET]`` where ``modality``
+        of the datalist or the files' names say which is which. ``fold`` of the items, where all
+        have it, gives the folds.
+
+        Parameters
+        ----------
+        path : the ``.json`` file
+        base : the folder in which relative paths start; by default that of the file
+        labels : expert -> key of the items; by default as the datalist says, else every key that
+            begins with ``label``. Items without any of them are left out, as `provenance` says
+        lists : the lists to take items from
+        root : folder for folds, models and predictions; by default that of the file
+        paths : ``inside`` refuses a path that leads out of `base`, links followed; ``anywhere``
+            is for a datalist that you trust
+
+        Raises
+        ------
+        CohortError
+            Not a datalist, scans that cannot be told apart, files missing or outside, patients that
+            cannot be told apart or are in two folds.
+        """
+        home = Path(path).parent
+        dataset = read_datalist(Path(path), labels=labels, lists=lists)
+        return cls._of_dataset(dataset, home if base is None else Path(base), root or home, paths)
+
+    @classmethod
+    def _of_dataset(
+        cls,
+        dataset: Dataset,
+        base: Path,
+        root: str | Path | None,
+        paths: Literal["anywhere", "inside"],
+    ) -> Self:
+        made = cls.from_table(
+            dataset.table, name=dataset.name, root=base, experts=dataset.experts, paths=paths
+        )
+        return replace(
+            made,
+            root=base if root is None else Path(root),
+            cases=tuple(replace(ref, label=dataset.label) for ref in made.cases),
+            licence=dataset.licence,
+            provenance=dataset.note,
+        )
 
     def save(self) -> None:
         """Write ``cohort.toml`` into the cohort's folder, whole or not at all."""
@@ -218,7 +340,7 @@ class Cohort:
 
     @classmethod
     def _open_cohort(cls, root: Path, incomplete: Literal["refuse", "set aside"]) -> Self:
-        path = root / "cohort.toml"
+        path = inside(root, "cohort.toml", what=str(root))
         try:
             content = tomllib.loads(path.read_text(encoding="utf-8"))
             if content.get("format") != FORMAT:
@@ -234,116 +356,15 @@ class Cohort:
         except BonevizError as error:
             raise CohortError(f"{path}: {error}") from error
         experts = tuple(reader for reader in readers if reader.kind == "expert")
-        found = sorted({*root.glob("*/ct.nii*"), *root.glob("*/*/ct.nii*")})
-        # folders with a dot are being written
-        with_ct = [ct.parent for ct in found if not _hidden(ct, root)]
-        pets = [*root.glob("*/pet.nii*"), *root.glob("*/*/pet.nii*")]
-        pets = [pet for pet in pets if not _hidden(pet, root)]
-        folders = sorted({*with_ct, *(pet.parent for pet in pets), *_of_other_names(root)})
-        if not folders:
-            raise CohortError(f"{root}: no patient folder with ct.nii.gz and pet.nii.gz")
-        cases: list[CaseRef] = []
-        failures: list[Failure] = []
-        for folder in folders:
-            inside = folder.relative_to(root).parts
-            session = inside[1] if len(inside) == 2 else ""
-            try:
-                if folder not in with_ct and not _holds(folder, "pet"):
-                    names = ", ".join(sorted(f.name for f in folder.glob("*.nii*")))
-                    raise CohortError(
-                        f"patient {inside[0]}: no ct.nii.gz and no pet.nii.gz in {folder}, found "
-                        f"{names}: expected these names, in small letters; rename the files"
-                    )
-                if folder not in with_ct:
-                    raise CohortError(
-                        f"patient {inside[0]}: PET without CT in {folder}: "
-                        "expected ct.nii.gz beside pet.nii.gz"
-                    )
-                files = {stem: _nifti(folder, stem, inside[0]) for stem in ("ct", "pet")}
-                masks = {expert: _nifti(folder, expert.key, inside[0]) for expert in experts}
-                cases.append(CaseRef(inside[0], session, files["ct"], files["pet"], masks))
-            except CohortError as error:
-                if incomplete == "refuse":
-                    raise
-                failures.append(Failure(inside[0], session, str(error)))
+        cases, failures = patients_in(root, experts, incomplete=incomplete)
         return cls(
             name=str(content.get("name", root.name)),
             root=root,
             readers=readers,
-            cases=tuple(cases),
+            cases=cases,
             licence=str(content.get("licence", "")),
             provenance=str(content.get("provenance", "")),
             synthetic=bool(content.get("synthetic", False)),
             id=str(content.get("id", "")),
-            failures=tuple(failures),
+            failures=failures,
         )
-
-    @classmethod
-    def _open_patient(cls, root: Path) -> Self:
-        """Open a folder of one patient: one CT, one PET, and masks, told apart by file name."""
-        files = sorted({*root.glob("*.nii"), *root.glob("*.nii.gz")})
-        if not files:
-            raise CohortError(
-                f"{root}: neither a cohort.toml nor a NIfTI file (.nii, .nii.gz) here; "
-                "give a cohort folder, or a folder with one patient's CT and PET"
-            )
-        marked = [f for f in files if _says(f, "mask", "seg", "label", "gtv", "roi")]
-        images = {
-            "CT": [f for f in files if f not in marked and _says(f, "ct")],
-            "PET": [f for f in files if f not in marked and _says(f, "pet", "suv", "pt")],
-        }
-        for what, found in images.items():
-            if len(found) != 1:
-                names = ", ".join(f.name for f in found) or "none"
-                raise CohortError(
-                    f"{root}: {what} files found: {names}; expected exactly one "
-                    f"whose name says {what} (all files: {', '.join(f.name for f in files)})"
-                )
-        ct, pet = images["CT"][0], images["PET"][0]
-        # whatever is neither CT nor PET is somebody's outline; one drawn on the PET's grid is a
-        # second copy of a contour, and the CT's is the one shown
-        outlines = [f for f in files if f not in (ct, pet)]
-        on_ct = [f for f in outlines if not _says(f, "pet", "suv", "pt")]
-        readers = {Reader(f.name.removesuffix(".gz").removesuffix(".nii")): f for f in on_ct}
-        left_out = [f.name for f in outlines if f not in on_ct]
-        ref = CaseRef(root.resolve().name, "", ct, pet, readers)
-        note = f"Left out, as drawn on the PET: {', '.join(left_out)}." if left_out else ""
-        return cls(ref.patient_id, root, tuple(readers), (ref,), provenance=note)
-
-
-def _of_other_names(root: Path) -> set[Path]:
-    """Return folders of images of which none is called CT or PET: somebody's patients, unseen."""
-    images = [*root.glob("*/*.nii*"), *root.glob("*/*/*.nii*")]
-    inside = {image.parent for image in images if not _hidden(image, root)}
-    return {
-        folder
-        for folder in inside
-        if folder.relative_to(root).parts[0] not in ("models", "predictions")
-        and not any(folder in (other, *other.parents) for other in inside if _holds(other, "ct"))
-        and not _holds(folder, "pet")
-    }
-
-
-def _holds(folder: Path, stem: str) -> bool:
-    return any((folder / (stem + suffix)).is_file() for suffix in (".nii.gz", ".nii"))
-
-
-def _hidden(path: Path, root: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(root).parts)
-
-
-def _says(path: Path, *words: str) -> bool:
-    """Whether a file's name has one of these as a word of its own: PET does, Peter does not."""
-    pattern = "|".join(words)
-    return bool(re.search(rf"(?<![a-z])({pattern})(?![a-z])", path.name, re.IGNORECASE))
-
-
-def _nifti(folder: Path, stem: str, patient_id: str) -> Path:
-    for suffix in (".nii.gz", ".nii"):
-        path = folder / (stem + suffix)
-        if path.is_file():
-            return path
-    raise CohortError(
-        f"patient {patient_id}: no {stem}.nii.gz in {folder}; every patient needs "
-        "ct, pet and one mask per expert (an expert who saw no lesion gives an empty mask)"
-    )

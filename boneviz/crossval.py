@@ -26,8 +26,9 @@ from boneviz.duplicates import refuse_duplicates
 from boneviz.errors import CohortError, InputError, LeakageError
 from boneviz.folds import Folds
 from boneviz.fuse import Modality, require_suv
-from boneviz.nifti import has_prediction, read_case, read_volume, write_prediction
+from boneviz.nifti import has_prediction, read_case, read_mask, write_prediction
 from boneviz.patches import TrainConfig
+from boneviz.paths import inside
 from boneviz.petrecord import read_pet_record
 from boneviz.predict import Predictors
 from boneviz.train import fit, model_of, settings_of, weights_path
@@ -66,9 +67,9 @@ class Plan:
 
 
 def deal_folds(cohort: Cohort, *, n_folds: int, seed: int) -> Folds:
-    """Return the cohort's saved folds, or deal and save them, stratified by lesion volume.
+    """Return the cohort's saved folds, those it came with, or folds dealt by lesion volume.
 
-    The volume of a patient is the mean over experts and sessions, in mL.
+    The volume of a patient is the mean over experts and sessions, in mL. What is not saved yet is.
 
     Raises
     ------
@@ -78,20 +79,23 @@ def deal_folds(cohort: Cohort, *, n_folds: int, seed: int) -> Folds:
     """
     refuse_duplicates(cohort)
     path = cohort.root / "folds.json"
-    if path.is_file():
-        folds = Folds.load(path)
+    folds = Folds.load(path) if path.is_file() else cohort.folds
+    if folds is not None:
         same_patients = set(folds.of_patient) == set(cohort.patients)
         if (folds.n_folds, folds.seed) != (n_folds, seed) or not same_patients:
+            where = path if path.is_file() else cohort.name
             raise CohortError(
-                f"{path}: {folds.n_folds} folds of {len(folds.of_patient)} patients by seed "
+                f"{where}: {folds.n_folds} folds of {len(folds.of_patient)} patients by seed "
                 f"{folds.seed}, expected {n_folds} of {len(cohort.patients)} by seed {seed}; "
                 "models depend on the folds, so move folds.json, models/ and predictions/ away "
                 "to start afresh"
             )
+        if not path.is_file():
+            folds.save(path)
         return folds
     volumes: dict[str, list[float]] = {patient: [] for patient in cohort.patients}
     for ref in cohort:
-        volumes[ref.patient_id] += [read_volume(p, "label").volume_ml for p in ref.masks.values()]
+        volumes[ref.patient_id] += [read_mask(ref, reader).volume_ml for reader in ref.masks]
     size = {patient: sum(ml) / max(1, len(ml)) for patient, ml in volumes.items()}
     folds = Folds.deal(size, n_folds=n_folds, seed=seed)
     folds.save(path)
@@ -173,7 +177,7 @@ def _require_lesions(cohort: Cohort, folds: Folds, only_folds: Iterable[int]) ->
                     f"patient {ref.case_id}: no mask of {expert.name}; every patient needs one "
                     "mask per expert (an expert who saw no lesion gives an empty mask)"
                 )
-            if read_volume(ref.masks[expert], "label").array.any():
+            if read_mask(ref, expert).array.any():
                 with_lesion.add(ref.patient_id)
         for fold in only_folds:
             if not with_lesion & folds.training(fold):
@@ -366,7 +370,7 @@ def predict_cohort(
     InputError
         A PET is in counts, and a model looks at it; nothing is predicted then.
     """
-    folder = folder or cohort.root / "predictions"
+    folder = folder or inside(cohort.root, "predictions", what=f"cohort {cohort.name}")
     todo: dict[str, tuple[CaseRef, list[Checkpoint]]] = {}
     for model, refs in spoken.items():
         for ref in refs:

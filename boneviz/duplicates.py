@@ -11,9 +11,9 @@ import numpy as np
 from boneviz.case import CaseRef
 from boneviz.errors import CohortError, ImageFileError
 from boneviz.nifti import read_volume
-from boneviz.volume import Unit
+from boneviz.volume import Unit, Volume
 
-__all__ = ["refuse_duplicates", "voxel_hash"]
+__all__ = ["hash_of_voxels", "refuse_duplicates", "voxel_hash"]
 
 
 def voxel_hash(path: str | Path, unit: Unit) -> str:
@@ -27,7 +27,12 @@ def voxel_hash(path: str | Path, unit: Unit) -> str:
     ImageFileError
         The file cannot be read.
     """
-    array = read_volume(path, unit).array
+    return hash_of_voxels(read_volume(path, unit))
+
+
+def hash_of_voxels(volume: Volume) -> str:
+    """Return the `voxel_hash` of a volume in memory."""
+    array = volume.array
     # the same values may be stored as int16 by one converter and as float32 by another
     values = np.sort(array, axis=None).astype(np.float32)
     values += np.float32(0)  # minus zero is zero

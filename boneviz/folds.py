@@ -12,6 +12,7 @@ import numpy as np
 
 from boneviz.errors import CohortError
 from boneviz.files import write_whole
+from boneviz.paths import inside
 
 __all__ = ["Folds"]
 
@@ -96,8 +97,9 @@ class Folds:
         Raises
         ------
         CohortError
-            The file is missing or is not a folds file.
+            The file is missing, is not a folds file, or is a link that leads out of its folder.
         """
+        inside(path.parent, path.name, what="folds")
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             return cls({str(p): int(f) for p, f in content["of_patient"].items()}, content["seed"])

@@ -20,9 +20,11 @@ from boneviz.case import Case, Reader
 from boneviz.errors import GridError, InputError
 from boneviz.volume import Grid, Volume
 
-__all__ = ["harmonise", "onto_straight", "resample", "spaced", "straighten", "to_ras"]
+__all__ = ["faces_mm", "harmonise", "onto_straight", "resample", "spaced", "straighten", "to_ras"]
 
 AIR_HU = -1024.0
+# four times a whole-body CT of 512 x 512 x 1000, as in `boneviz.niftifile`
+MOST_VOXELS = 2**30
 
 
 def harmonise(case: Case, *, spacing_mm: Sequence[float] | None = None) -> Case:
@@ -112,13 +114,27 @@ def spaced(grid: Grid, spacing_mm: Sequence[float]) -> Grid:
     """Return a straight RAS grid of the given spacing over the same field of view.
 
     The field of view is the box around the voxels' outer faces, so that no edge voxel is lost.
+
+    Raises
+    ------
+    InputError
+        A spacing that is not three positive numbers.
+    GridError
+        More than 2^30 voxels.
     """
     spacing = np.asarray(spacing_mm, dtype=np.float64)
     if spacing.shape != (3,) or not np.isfinite(spacing).all() or (spacing <= 0).any():
         raise InputError(f"spacing {list(spacing_mm)} mm: expected three positive numbers")
-    faces = _faces_mm(grid)
+    faces = faces_mm(grid)
     low, high = faces.min(axis=0), faces.max(axis=0)
-    shape = np.maximum(1, np.ceil((high - low) / spacing - 1e-6)).astype(int)
+    sides = np.maximum(1, np.ceil((high - low) / spacing - 1e-6))
+    if sides.prod() > MOST_VOXELS:
+        raise GridError(
+            f"{' x '.join(f'{n:.0f}' for n in sides)} voxels of the spacing "
+            f"{' x '.join(f'{s:.3g}' for s in spacing)} mm over {grid.describe()}, expected at "
+            f"most {MOST_VOXELS}; take a larger spacing"
+        )
+    shape = sides.astype(int)
     # the new box is centred on the old one, so that rounding up adds the same on both sides
     origin = (low + high) / 2 - (shape - 1) / 2 * spacing
     return Grid.straight(
@@ -212,7 +228,7 @@ def _ct_and_masks(
 
 
 def _require_overlap(case: Case) -> None:
-    ct, pet = _faces_mm(case.ct.grid), _faces_mm(case.pet.grid)
+    ct, pet = faces_mm(case.ct.grid), faces_mm(case.pet.grid)
     low = np.maximum(ct.min(axis=0), pet.min(axis=0))
     high = np.minimum(ct.max(axis=0), pet.max(axis=0))
     if (low >= high).any():
@@ -222,7 +238,7 @@ def _require_overlap(case: Case) -> None:
         )
 
 
-def _faces_mm(grid: Grid) -> NDArray[np.float64]:
+def faces_mm(grid: Grid) -> NDArray[np.float64]:
     """Return the eight corners of the box that the voxels fill, half a voxel beyond the centres."""
     ends = [(-0.5, n - 0.5) for n in grid.shape]
     return grid.to_mm(np.array(np.meshgrid(*ends)).reshape(3, 8).T)

@@ -8,6 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from boneviz.errors import BonevizError
+from boneviz.paths import inside
+
 __all__ = ["read_cards"]
 
 COLUMNS = (
@@ -46,8 +49,9 @@ def read_cards(folder: Path) -> pd.DataFrame:
         if path.name.endswith(".log.json"):
             continue
         try:
+            inside(folder, path.name, what="model's card")
             row = _row(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        except (BonevizError, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             row = {"error": f"not a model's card ({type(error).__name__}: {error})"}
         stem = path.name.removesuffix(".json")
         rows.append(dict.fromkeys(COLUMNS, "") | {"file": stem} | row)

@@ -17,13 +17,15 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError as NibabelFileError
-from nibabel.imageglobals import ErrorLevel, LoggingOutputSuppressor
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from boneviz.cohort import Case, CaseRef, Cohort, Prediction, Reader
+from boneviz.case import Case, CaseRef, LabelChoice, Prediction, Reader
+from boneviz.cohort import Cohort
 from boneviz.errors import BonevizError, CohortError, GridError, ImageFileError, InputError
 from boneviz.files import write_whole
+from boneviz.niftifile import grid_of, read_header, read_voxels, require_intent
+from boneviz.paths import inside
 from boneviz.petrecord import read_pet_record
 from boneviz.volume import Grid, Unit, Volume
 
@@ -32,6 +34,7 @@ __all__ = [
     "prediction_files",
     "predictions_folder",
     "read_case",
+    "read_mask",
     "read_prediction",
     "read_predictions",
     "read_volume",
@@ -39,21 +42,18 @@ __all__ = [
     "write_volume",
 ]
 
-# a qform keeps three float32 of a quaternion: near 180 degrees that alone is worth about 1 mm
-QFORM_SFORM_TOLERANCE_MM = 2.0
 PROBABILITY_STEP = 1 / 255
 FORMAT = 1
 
 
-def read_volume(path: str | Path, unit: Unit, *, value: int | None = None) -> Volume:
+def read_volume(path: str | Path, unit: Unit, *, label: LabelChoice | None = None) -> Volume:
     """Read one 3D NIfTI file.
 
     Parameters
     ----------
     path : ``.nii`` or ``.nii.gz``
     unit : what the voxels measure; ``label`` needs the values 0 and 1 (or one other value) only
-    value : of a label map with several values, the one wanted; where no voxel has it the label
-        is empty
+    label : which values are the lesion, in a ``label`` file of several structures
 
     Returns
     -------
@@ -65,21 +65,20 @@ def read_volume(path: str | Path, unit: Unit, *, value: int | None = None) -> Vo
     ------
     ImageFileError
         Missing, truncated, not 3D, not real numbers, NaN, labels with several values, qform and
-        sform apart by more than 2 mm, no geometry at all, or a spatial unit other than mm.
+        sform apart by more than 2 mm, no geometry at all, a spatial unit other than mm, an intent
+        code that says the voxels are something else, more voxels than the file can hold, or more
+        than 2^30 voxels or 4 GiB.
     """
     path = Path(path)
     if not path.is_file():
         raise ImageFileError(f"{path}: no such file; check the path")
     try:
-        # headers that nibabel would mend and log are refused: nothing is repaired silently
-        with LoggingOutputSuppressor(), ErrorLevel(30):
-            image = nib.load(path)
-        if not isinstance(image, nib.Nifti1Image):
-            raise ImageFileError(
-                f"{path}: a {type(image).__name__}, expected NIfTI (.nii, .nii.gz)"
-            )
-        array = _array(image, path)
-        grid = _grid(image, array.shape)
+        header = read_header(path)
+        require_intent(header, unit)
+        # numbers beyond any scale become infinite, and are refused as such
+        with np.errstate(over="ignore", invalid="ignore"):
+            grid = grid_of(header)
+            array = read_voxels(path, header)
     except BonevizError as error:
         raise error if str(path) in str(error) else ImageFileError(f"{path}: {error}") from error
     except (
@@ -104,7 +103,9 @@ def read_volume(path: str | Path, unit: Unit, *, value: int | None = None) -> Vo
             "copy it again from its source"
         ) from error
     try:
-        return Volume(_as_unit(array, unit, value), grid, unit)
+        with np.errstate(over="ignore", invalid="ignore"):
+            converted = _as_unit(array, unit) if label is None else _labelled(array, label)
+        return Volume(converted, grid, unit)
     except BonevizError as error:
         raise ImageFileError(f"{path}: {error}") from error
 
@@ -172,7 +173,9 @@ def read_case(ref: CaseRef, *, readers: Sequence[Reader] | None = None) -> Case:
         record = read_pet_record(ref.pet)
         pet = read_volume(ref.pet, record.unit)
         chosen = ref.masks if readers is None else {r: ref.masks[r] for r in readers}
-        masks = {reader: read_volume(path, "label") for reader, path in chosen.items()}
+        masks = {
+            reader: read_volume(path, "label", label=ref.label) for reader, path in chosen.items()
+        }
     except ImageFileError as error:
         raise ImageFileError(f"patient {ref.case_id}: {error}") from error
     except InputError as error:
@@ -185,6 +188,17 @@ def read_case(ref: CaseRef, *, readers: Sequence[Reader] | None = None) -> Case:
                 "with nearest neighbour at its source, or give the mask drawn on the CT"
             )
     return Case(ref.patient_id, ref.session, ct, pet, masks, pet_origin=record.origin)
+
+
+def read_mask(ref: CaseRef, reader: Reader) -> Volume:
+    """Read what one reader outlined in a case, on the grid of its file.
+
+    Raises
+    ------
+    ImageFileError
+        The file cannot be read.
+    """
+    return read_volume(ref.masks[reader], "label", label=ref.label)
 
 
 def write_prediction(prediction: Prediction, folder: str | Path) -> Path:
@@ -286,13 +300,14 @@ def read_predictions(
     Raises
     ------
     CohortError
-        A `folder` was given that holds no predictions at all, or a record is damaged.
+        A `folder` was given that holds no predictions at all, a record is damaged, or a link leads
+        out of the folder.
     """
     folder = predictions_folder(cohort, folder)
     found = [
         read_prediction(model, ref)
         for model in sorted(folder.glob("*/"))
-        if _record_path(_prediction_path(model, ref.patient_id, ref.session)).is_file()
+        if _stands_in(folder, _prediction_path(model, ref.patient_id, ref.session), ref)
     ]
     known = {reader.name: place for place, reader in enumerate(cohort.models)}
     return tuple(sorted(found, key=lambda p: (known.get(p.reader.name, len(known)), p.reader.name)))
@@ -304,10 +319,11 @@ def predictions_folder(cohort: Cohort, folder: str | Path | None) -> Path:
     Raises
     ------
     CohortError
-        A `folder` was given that holds no predictions at all.
+        A `folder` was given that holds no predictions at all, or the cohort's own is a link that
+        leads out of the cohort.
     """
     if folder is None:
-        return cohort.root / "predictions"
+        return inside(cohort.root, "predictions", what=f"cohort {cohort.name}")
     if not [*Path(folder).glob("*/*.json")]:
         raise CohortError(
             f"{folder}: no predictions here; expected a folder per model with CASE.nii.gz and "
@@ -325,9 +341,18 @@ def prediction_files(
     return tuple(
         file
         for path in sorted(paths)
-        if _record_path(path).is_file()
+        if _stands_in(folder, path, ref)
         for file in (path, _record_path(path))
     )
+
+
+def _stands_in(folder: Path, path: Path, ref: CaseRef) -> bool:
+    """Whether a prediction is there; one that a link leads to from elsewhere is refused."""
+    if not _record_path(path).is_file():
+        return False
+    for file in (path, _record_path(path)):
+        inside(folder, file.relative_to(folder), what=f"patient {ref.case_id}")
+    return True
 
 
 def _prediction_path(folder: Path, patient_id: str, session: str) -> Path:
@@ -338,58 +363,30 @@ def _record_path(path: Path) -> Path:
     return path.with_name(path.name.removesuffix(".nii.gz") + ".json")
 
 
-def _array(image: nib.Nifti1Image, path: Path) -> NDArray[Any]:
-    """Return the voxels after the header's slope, (X, Y, Z)."""
-    shape = image.shape
-    if len(shape) > 3 and all(n == 1 for n in shape[3:]):
-        shape = shape[:3]
-    if len(shape) != 3:
-        raise ImageFileError(f"{path}: {len(shape)}D with shape {shape}, expected one 3D volume")
-    stored = np.asanyarray(image.dataobj)
-    if stored.dtype.kind not in "iuf":
-        raise ImageFileError(f"{path}: voxels are {stored.dtype}, expected one real number each")
-    return stored.reshape(shape)
-
-
-def _grid(image: nib.Nifti1Image, shape: tuple[int, ...]) -> Grid:
-    header = image.header
-    space, _ = header.get_xyzt_units()
-    if space not in ("mm", "unknown"):
-        raise InputError(f"spatial unit {space}, expected mm")
-    qform, qcode = image.get_qform(coded=True)
-    _sform, scode = image.get_sform(coded=True)
-    if not qcode and not scode:
+def _labelled(array: NDArray[Any], label: LabelChoice) -> NDArray[np.bool_]:
+    """Return where a file of several structures has the one that was chosen."""
+    values = np.unique(array)
+    foreign = values[~np.isin(values, (0, *label.known))]
+    if foreign.size:
+        listed = ", ".join(f"{v:g}" for v in foreign[:6])
         raise InputError(
-            "no geometry: neither qform nor sform is set, so left and right are unknown"
+            f"a mask with the values {listed}, which its dataset does not name: expected 0 and "
+            f"{', '.join(str(v) for v in label.known)}"
         )
-    x, y, z = shape
-    grid = Grid((x, y, z), image.affine)
-    if qcode and scode:
-        other = Grid((x, y, z), qform)
-        apart = float(np.linalg.norm(grid.corners_mm() - other.corners_mm(), axis=1).max())
-        if apart > QFORM_SFORM_TOLERANCE_MM:
-            raise InputError(
-                f"qform and sform place a corner {apart:.1f} mm apart, at most "
-                f"{QFORM_SFORM_TOLERANCE_MM} mm expected; correct the header at its source"
-            )
-    return grid
+    return np.isin(array, label.values)
 
 
-def _as_unit(array: NDArray[Any], unit: Unit, value: int | None) -> NDArray[Any]:
-    if value is not None and (unit != "label" or not value):
-        raise InputError(f"value {value} of {unit}: expected a value beside 0 of a label map")
+def _as_unit(array: NDArray[Any], unit: Unit) -> NDArray[Any]:
     if unit == "label":
         values = np.unique(array)
         if array.dtype.kind == "f" and not np.isfinite(values).all():
             raise InputError("a mask with NaN: expected 0 and 1")
-        if value is not None:
-            return np.asarray(array == value)
         foreground = values[values != 0]
         if foreground.size > 1:
             listed = ", ".join(f"{v:g}" for v in values[:6])
             raise InputError(
                 f"a mask with the values {listed}: expected 0 and one other; "
-                "save each structure as a mask of its own, or choose one by its value"
+                "save each structure as a mask of its own"
             )
         return np.asarray(array != 0)
     if unit == "HU" and array.dtype == np.int16:

@@ -16,6 +16,7 @@ from boneviz.errors import CheckpointError, InputError
 from boneviz.folds import Folds
 from boneviz.learninglog import read_logs
 from boneviz.modelcards import read_cards
+from boneviz.paths import inside
 from boneviz.petrecord import NO_SUV
 from boneviz.plots import Line, curve_plot
 from boneviz.reportpage import Section, small, table_of
@@ -126,7 +127,7 @@ def settings_sections(cohort: Cohort, scores: CohortScores, *, today: str) -> li
     rows = [*_score_settings(scores), *_versions(), ("Report of", today)]
     table = pd.DataFrame(rows, columns=["what", "value"])
     body = "<div class=texts>" + table_of(table, {"what": "Setting", "value": ""}) + "</div>"
-    cards = read_cards(cohort.root / "models")
+    cards = read_cards(inside(cohort.root, "models", what=f"cohort {cohort.name}"))
     if not cards.empty:
         body += "<h3>Models</h3>" + _cards(cards)
     sections = [Section("settings", "Settings and versions", body)]

@@ -130,6 +130,7 @@ def content_hash(
         **({"pet_record": sha256_of(record)} if record.is_file() else {}),
         # in their order, which decides who is called reference
         "experts": [[asdict(reader), sha256_of(path)] for reader, path in ref.masks.items()],
+        **({} if ref.label is None else {"label": asdict(ref.label)}),
         "predictions": [[path.parent.name, path.name, sha256_of(path)] for path in files],
         "models": [asdict(model) for model in cohort.models],
     }

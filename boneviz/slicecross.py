@@ -119,8 +119,8 @@ def measure_inflation(
 def _folds(cohort: Cohort, n_folds: int | None, seed: int) -> Folds:
     """Return the cohort's saved folds, or deal them; refuse what is not asked for."""
     path = cohort.root / "folds.json"
-    if path.is_file():
-        saved = Folds.load(path)
+    saved = Folds.load(path) if path.is_file() else cohort.folds
+    if saved is not None:
         return deal_folds(cohort, n_folds=n_folds or saved.n_folds, seed=saved.seed)
     return deal_folds(cohort, n_folds=n_folds or N_FOLDS, seed=seed)
 

@@ -34,6 +34,14 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
     return text
 
 
+def one_error(capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the only error on the page of `boneviz check`."""
+    page = capsys.readouterr().out
+    (line,) = [line for line in page.splitlines() if line.startswith("error ")]
+    assert re.search(r"^1 errors, \d+ warnings$", page, re.MULTILINE)
+    return line
+
+
 def test_a_missing_folder_is_one_line_and_status_1(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -51,14 +59,14 @@ def test_a_folder_without_images_says_what_was_expected(
 def test_ct_without_pet_is_named(cohort: Cohort, capsys: pytest.CaptureFixture[str]) -> None:
     cohort.cases[1].pet.unlink()
     assert main(["check", str(cohort.root)]) == 1
-    assert re.search(r"patient P02: no pet\.nii\.gz", one_line(capsys))
+    assert re.search(r"P02: no pet\.nii\.gz", one_error(capsys))
 
 
 def test_a_truncated_file_is_named(cohort: Cohort, capsys: pytest.CaptureFixture[str]) -> None:
     path = cohort.cases[0].ct
     path.write_bytes(path.read_bytes()[:2000])
     assert main(["check", str(cohort.root)]) == 1
-    assert re.search(r"patient P01: .*ct\.nii\.gz.*damaged or truncated", one_line(capsys))
+    assert re.search(r"P01: .*ct\.nii\.gz.*damaged or truncated", one_error(capsys))
 
 
 def test_a_mask_on_another_grid_is_refused(
@@ -69,8 +77,8 @@ def test_a_mask_on_another_grid_is_refused(
     shutil.copyfile(next(iter(moved.cases[0].masks.values())), ours)
     assert other.is_file()
     assert main(["check", str(cohort.root)]) == 1
-    line = one_line(capsys)
-    assert re.search(r"patient P01: mask of Expert A lies on .*LPS, expected .*RAS", line)
+    line = one_error(capsys)
+    assert re.search(r"P01: mask of Expert A lies on .*LPS, expected .*RAS", line)
 
 
 def test_debug_shows_where(tmp_path: Path) -> None:
@@ -207,7 +215,7 @@ def test_an_unfinished_fit_is_no_model(cohort: Cohort, capsys: pytest.CaptureFix
 def test_check_reads_predictions_too(cohort: Cohort, capsys: pytest.CaptureFixture[str]) -> None:
     (cohort.root / "predictions" / "model_b" / "P01.nii.gz").write_bytes(b"junk")
     assert main(["check", str(cohort.root)]) == 1
-    assert re.search(r"model_b/P01\.nii\.gz: cannot be read as NIfTI", one_line(capsys))
+    assert re.search(r"model_b/P01\.nii\.gz: cannot be read as NIfTI", one_error(capsys))
 
 
 def test_a_mistyped_folder_of_predictions_is_not_taken_for_none(

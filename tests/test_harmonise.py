@@ -291,3 +291,10 @@ def test_a_real_patient_comes_through_the_same_door(realdata: Path) -> None:
     assert fused.shape == (2, *case.ct.grid.shape)
     assert fused[1][lesion].mean() > 1.5 * fused[1][~lesion].mean()
     assert 0.2 < fused[0][lesion].mean() < 0.4  # muscle and tumour, about 40 HU: 540 / 1800 = 0.3
+
+
+def test_more_voxels_than_any_scan_has_are_refused_before_they_are_made() -> None:
+    # 10 x 12 x 12 mm by 0.005 mm: 2000 x 2400 x 2400
+    says = r"2000 x 2400 x 2400 voxels of the spacing 0\.005 x .* at most 1073741824; take a larger"
+    with pytest.raises(GridError, match=says):
+        spaced(Grid.straight((5, 4, 3), (2, 3, 4)), [0.005] * 3)

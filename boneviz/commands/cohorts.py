@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
 
 from boneviz.cohort import Cohort
 from boneviz.commands.parser import Commands
+from boneviz.errors import BonevizError, InputError
+
+if TYPE_CHECKING:
+    from boneviz.checkcohort import Checkup
+    from boneviz.checkup import Finding
 
 __all__ = ["add"]
+
+# so that what is wrong stays on one page
+MOST_CASES = 24
+MOST_ALIKE = 6
 
 
 def add(commands: Commands) -> None:
@@ -27,9 +39,14 @@ def add(commands: Commands) -> None:
     )
     made.add_argument("--size", default="full", choices=("full", "tiny"))
 
-    commands.add(
-        "check", _check, "Read every file of a cohort and say what it holds.", commands.one
+    made = commands.add(
+        "check",
+        _check,
+        "Read every file of a cohort and say on one page what it holds and what is wrong. Exits "
+        "with 1 where something is refused by other commands, with 0 where there are but warnings.",
+        commands.one,
     )
+    made.add_argument("--csv", type=Path, metavar="FILE", help="all findings as a table")
 
 
 def _phantom(options: argparse.Namespace) -> None:
@@ -45,33 +62,92 @@ def _phantom(options: argparse.Namespace) -> None:
     print(f"{len(cohort)} synthetic patients in {options.out}")
 
 
-def _check(options: argparse.Namespace) -> None:
-    from boneviz.harmonise import straighten
-    from boneviz.readings import read_readings
+def _check(options: argparse.Namespace) -> int:
+    from boneviz.checkcohort import check_cohort
+    from boneviz.files import write_whole
+    from boneviz.scoretable import csv_of
 
-    cohort = Cohort.open(options.cohort)
-    print(f"{cohort.name}: {len(cohort.patients)} patients, {len(cohort)} sessions")
+    if options.csv is not None and options.csv.suffix != ".csv":
+        raise InputError(f"{options.csv}: expected a file name ending in .csv")
+    cohort = Cohort.open(options.cohort, incomplete="set aside")
+    checkup = check_cohort(cohort, progress=not options.quiet)
+    _print_contents(cohort, checkup)
+    checkup = checkup.with_errors(_models(cohort))
+    findings, n_errors = checkup.findings, len(checkup.errors)
+    _print_findings(findings)
+    if options.csv is not None and findings:
+        write_whole(options.csv, csv_of(checkup.to_table()))
+        print(f"{len(findings)} findings in {options.csv}")
+    if n_errors:
+        print(f"{n_errors} errors, {len(findings) - n_errors} warnings")
+        return 1
+    warned = f"{len(findings)} warnings; " if findings else ""
+    print(f"{warned}all readable")
+    return 0
+
+
+def _print_contents(cohort: Cohort, checkup: Checkup) -> None:
+    aside = f", {len(cohort.failures)} set aside" if cohort.failures else ""
+    print(f"{cohort.name}: {len(cohort.patients)} patients, {len(cohort)} sessions{aside}")
     if cohort.provenance:
         print(f"  {cohort.provenance}")
-    for ref in cohort:
-        readings = read_readings(cohort, ref)
-        case = readings.case
-        straighten(readings.outlined())  # refuses masks and predictions off the CT's grid
-        outlined = ", ".join(f"{r.name} {mask.volume_ml:.1f} mL" for r, mask in case.masks.items())
-        predicted = "".join(f"; {p.reader.name} predicted" for p in readings.predictions)
+    for facts in checkup.facts[:MOST_CASES]:
+        outlined = ", ".join(f"{name} {ml:.1f} mL" for name, ml in facts.volumes_ml.items())
         print(
-            f"  {ref.case_id}: CT {case.ct.grid.describe()}; {outlined or 'no outlines'}{predicted}"
+            f"  {facts.case_id}: CT {facts.ct or 'not readable'}; SUVmax {facts.suv_max:.1f}; "
+            f"{outlined or 'no outlines'}"
         )
-    if (cohort.root / "models").is_dir():
-        _check_models(cohort)
-    print("all readable")
+    if len(checkup.facts) > MOST_CASES:
+        print(f"  and {len(checkup.facts) - MOST_CASES} more")
+    for reader in cohort.experts:
+        ml = [f.volumes_ml[reader.name] for f in checkup.facts if reader.name in f.volumes_ml]
+        if len(ml) > 1:
+            print(f"  {reader.name}: {min(ml):.1f} to {max(ml):.1f} mL, median {median(ml):.1f}")
 
 
-def _check_models(cohort: Cohort) -> None:
+def _print_findings(findings: Sequence[Finding]) -> None:
+    """Print what was found, kinds of warnings with many cases in one line each."""
+    for finding in findings:
+        if finding.severity == "error":
+            print(f"error    {finding.case_id or 'cohort'}: {finding}")
+    kinds: dict[str, list[Finding]] = {}
+    for finding in findings:
+        if finding.severity == "warning":
+            kinds.setdefault(finding.check, []).append(finding)
+    for kind, alike in kinds.items():
+        for finding in alike[:MOST_ALIKE]:
+            print(f"warning  {finding.case_id or 'cohort'}: {finding}")
+        if len(alike) > MOST_ALIKE:
+            others = ", ".join(dict.fromkeys(finding.case_id for finding in alike[MOST_ALIKE:]))
+            print(f"warning  {kind}: also {others}")
+
+
+def _models(cohort: Cohort) -> Iterator[Finding]:
+    """Give what is wrong with the models, where there are any."""
+    from boneviz.checkup import Finding
+
+    try:
+        yield from _each_model(cohort)
+    except BonevizError as error:  # a link that leads out
+        yield Finding("", "error", "models", str(error))
+
+
+def _each_model(cohort: Cohort) -> Iterator[Finding]:
+    """Read the models, say what they are, and give those that cannot be read."""
+    from boneviz.checkup import Finding
+
+    if not (cohort.root / "models").is_dir():
+        return
     from boneviz.checkpoint import finished_models, load_checkpoint
+    from boneviz.paths import inside
 
-    for weights in finished_models(cohort.root / "models"):
-        card = load_checkpoint(weights)
+    models = inside(cohort.root, "models", what=f"cohort {cohort.name}")
+    for weights in finished_models(models):
+        try:
+            card = load_checkpoint(weights)
+        except BonevizError as error:
+            yield Finding("", "error", "models", str(error))
+            continue
         print(
             f"  {weights.name}: {card.reader.name}, {card.fuse.modality}, fold {card.fold}, "
             f"learned from {len(card.trained_on)} "

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from boneviz.cohort import Cohort
 from boneviz.commands.parser import Commands
 from boneviz.errors import InputError
+from boneviz.paths import inside
 from boneviz.samples import DEMONSTRATION
 
 if TYPE_CHECKING:
@@ -168,7 +169,9 @@ def _predict(options: argparse.Namespace) -> None:
 
     require_modality(options.modality)
     cohort = Cohort.open(options.cohort)
-    weights = options.model or finished_models(cohort.root / "models")
+    weights = options.model or finished_models(
+        inside(cohort.root, "models", what=f"cohort {cohort.name}")
+    )
     if not weights:
         weights = demonstration_models()
         print("no models in the folder: the demonstration models are used")
@@ -176,10 +179,11 @@ def _predict(options: argparse.Namespace) -> None:
     is_cohort = (cohort.root / "cohort.toml").is_file()
     if options.out is None and not is_cohort:
         raise InputError(
-            f"{cohort.root} is one patient's folder, nothing is written there; "
+            f"{cohort.root} has no cohort.toml (one patient's folder, or another tool's dataset): "
+            "nothing is written there; "
             "say where predictions go with --out FOLDER"
         )
-    out = options.out or cohort.root / "predictions"
+    out = options.out or inside(cohort.root, "predictions", what=f"cohort {cohort.name}")
     spoken = held_out_cases(models, cohort)
     predict_cohort(cohort, spoken, folder=out, progress=not options.quiet)
     for model, cases in spoken.items():

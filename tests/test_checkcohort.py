@@ -1,0 +1,161 @@
+"""A cohort with planted defects: all of them are found in one go, and none without."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+from small import EXPERT_A, EXPERT_B, limb, write_tiny_cohort
+from test_readings import give_predictions
+
+from boneviz.checkcohort import Checkup, check_cohort
+from boneviz.cli import main
+from boneviz.cohort import Cohort
+from boneviz.folds import Folds
+
+
+@pytest.fixture
+def cohort(tmp_path: Path) -> Cohort:
+    return write_tiny_cohort(tmp_path / "tiny", [limb(f"P0{n}", place=n) for n in range(1, 6)])
+
+
+def checked(root: Path) -> Checkup:
+    return check_cohort(Cohort.open(root, incomplete="set aside"), progress=False)
+
+
+def test_a_cohort_without_defects_has_no_errors(cohort: Cohort) -> None:
+    checkup = checked(cohort.root)
+    assert checkup.errors == ()
+    # a limb is a box of soft tissue without air around it: noise of 20 HU about 50 goes below 0
+    assert checkup.warnings == ()
+    assert [fact.case_id for fact in checkup.facts] == [f"P0{n}" for n in range(1, 6)]
+    assert checkup.facts[0].volumes_ml["Expert A"] > checkup.facts[0].volumes_ml["Expert B"] > 0
+    # the lesion's uptake of 8 and noise of up to 0.2
+    assert 8 < checkup.facts[0].suv_max < 8.2
+
+
+def test_everything_that_is_wrong_is_found_in_one_go(cohort: Cohort) -> None:
+    refs = {ref.case_id: ref for ref in cohort}
+    refs["P01"].pet.write_bytes(refs["P01"].pet.read_bytes()[:200])
+    refs["P02"].masks[EXPERT_B].unlink()
+    shutil.copyfile(refs["P03"].masks[EXPERT_A], refs["P03"].masks[EXPERT_B])
+    shutil.copyfile(refs["P03"].ct, refs["P04"].ct)
+    pet = nib.Nifti1Image.from_filename(refs["P05"].pet)
+    nib.save(nib.Nifti1Image(np.asanyarray(pet.dataobj) * 5000, pet.affine), refs["P05"].pet)
+    Folds({"P01": 0, "P02": 1, "P03": 0, "P04": 1, "P09": 0}, seed=0).save(
+        cohort.root / "folds.json"
+    )
+    checkup = checked(cohort.root)
+    assert [(f.case_id, f.check) for f in checkup.errors] == [
+        ("P02", "files"),
+        ("P01", "files"),
+        ("P03, P04", "duplicates"),
+        ("", "folds"),
+        ("", "folds"),
+    ]
+    assert [(f.case_id, f.check) for f in checkup.warnings] == [
+        ("P03", "identical masks"),
+        ("P05", "SUV range"),
+    ]
+    said = [str(finding) for finding in checkup.errors]
+    assert said[0].startswith("no expert_b.nii.gz in")
+    assert re.search(r"pet\.nii\.gz: cannot be read as NIfTI", said[1])
+    assert said[3].startswith("1 patients in the folds and not in the cohort: P09, expected folds")
+    assert said[4].startswith("1 patients in the cohort and in no fold: P05")
+    table = checkup.to_table()
+    assert list(table.columns) == ["case_id", "severity", "check", "found", "expected", "do"]
+    assert len(table) == 7
+
+
+def test_predictions_are_looked_at_model_by_model(cohort: Cohort) -> None:
+    two = replace(cohort, cases=cohort.cases[:2])
+    give_predictions(two)
+    folder = cohort.root / "predictions"
+    (folder / "model_a" / "P01.json").write_text("{")
+    shutil.copyfile(
+        cohort.cases[0].masks[EXPERT_A], folder / "model_b" / "P01.nii.gz"
+    )  # on the grid
+    moved = nib.Nifti1Image.from_filename(folder / "model_b" / "P02.nii.gz")
+    affine = moved.affine.copy()
+    affine[2, 3] += 6
+    nib.save(
+        nib.Nifti1Image(np.asanyarray(moved.dataobj), affine), folder / "model_b" / "P02.nii.gz"
+    )
+    found = {(f.case_id, f.check): str(f) for f in checked(cohort.root).errors}
+    assert list(found) == [("P01", "predictions"), ("P02", "predictions")]
+    assert "P01.json: not a prediction's record" in found["P01", "predictions"]
+    assert found["P02", "predictions"].startswith("prediction of Model B lies on 36x32x18")
+
+
+def test_damaged_folds_are_told(cohort: Cohort) -> None:
+    (cohort.root / "folds.json").write_text("[]")
+    (finding,) = checked(cohort.root).errors
+    assert "folds.json: not a folds file" in str(finding)
+
+
+def test_the_page_and_the_table(
+    cohort: Cohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    patient = cohort.root / "=1+1"
+    shutil.copytree(cohort.root / "P01", patient)
+    out = tmp_path / "findings.csv"
+    assert main(["check", str(cohort.root), "--quiet", "--csv", str(out)]) == 1
+    page = capsys.readouterr().out
+    assert "6 patients, 6 sessions" in page
+    assert re.search(
+        r"^error    =1\+1, P01: CT of =1\+1 and of P01 hold the same voxels", page, re.M
+    )
+    assert re.search(r"^  Expert A: [\d.]+ to [\d.]+ mL, median [\d.]+$", page, re.M)
+    assert page.endswith("2 errors, 0 warnings\n")
+    table = pd.read_csv(out)
+    # a spreadsheet runs nothing
+    assert list(table["case_id"]) == ["'=1+1, P01"] * 2
+    assert list(table["severity"]) == ["error"] * 2
+
+
+def test_warnings_alone_give_status_0(cohort: Cohort, capsys: pytest.CaptureFixture[str]) -> None:
+    masks = cohort["P03"].masks
+    shutil.copyfile(masks[EXPERT_A], masks[EXPERT_B])
+    assert main(["check", str(cohort.root), "--quiet"]) == 0
+    page = capsys.readouterr().out
+    assert "warning  P03: masks of Expert A and Expert B are identical" in page
+    assert page.endswith("1 warnings; all readable\n")
+
+
+def test_many_findings_of_one_kind_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cohort = write_tiny_cohort(tmp_path / "tiny", [limb(f"P{n}", place=n) for n in range(8)])
+    for ref in cohort:
+        shutil.copyfile(ref.masks[EXPERT_A], ref.masks[EXPERT_B])
+    assert main(["check", str(cohort.root), "--quiet"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning")]
+    assert len(lines) == 7
+    assert lines[-1] == "warning  identical masks: also P6, P7"
+
+
+def test_another_name_than_csv_is_refused(
+    cohort: Cohort, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", str(cohort.root), "--csv", "findings.xls"]) == 1
+    assert "findings.xls: expected a file name ending in .csv" in capsys.readouterr().err
+
+
+def test_one_patients_folder_is_checked(cohort: Cohort) -> None:
+    checkup = checked(cohort.root / "P01")
+    assert [fact.case_id for fact in checkup.facts] == ["P01"]
+    assert checkup.errors == ()
+
+
+@pytest.mark.realdata
+def test_real_patients_have_no_errors(realdata: Path) -> None:
+    for patient in sorted((realdata / "petct").glob("STS_*")):
+        checkup = checked(patient)
+        assert checkup.errors == ()
+        assert 1 < checkup.facts[0].suv_max < 100

@@ -221,7 +221,7 @@ IMPOSSIBLE_VOLUMES = [
         GridError,
         r"array of shape \(5, 3, 4\) on a grid of shape \(5, 4, 3\)",
     ),
-    ("unit", filled(0), "SUV", InputError, "unit 'SUV': expected one of HU, SUVbw, label"),
+    ("unit", filled(0), "SUV", InputError, "unit 'SUV': expected one of HU, SUVbw, counts, label"),
     ("label in bytes", filled(1, np.uint8), "label", InputError, "holds uint8: expected bool"),
     ("bool HU", filled(1, bool), "HU", InputError, "HU volume holds bool: expected numbers"),
     ("complex", filled(1, complex), "SUVbw", InputError, "holds complex128: expected numbers"),

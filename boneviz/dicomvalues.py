@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from datetime import datetime, time, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone
 from typing import Any
 
 import pydicom
@@ -74,8 +74,10 @@ def text(dataset: pydicom.Dataset, keyword: str) -> str:
 
 def words(dataset: pydicom.Dataset, keyword: str) -> str:
     """Return a text in the file's own character set."""
-    if _tag(keyword) not in dataset:
-        return ""
+    raw = _raw(dataset, _tag(keyword))
+    # an escape begins another character set
+    if not isinstance(raw, bytes) or (raw.isascii() and b"\x1b" not in raw):
+        return text(dataset, keyword)
     try:
         return str(dataset[keyword].value or "").strip(" \0")
     except Exception:  # an unknown or broken character set
@@ -141,9 +143,9 @@ def items(dataset: pydicom.Dataset, keyword: str) -> list[pydicom.Dataset]:
     return list(dataset[keyword].value or ()) if _tag(keyword) in dataset else []
 
 
-def moment(dataset: pydicom.Dataset, date: str, clock: str) -> datetime | None:
+def moment(dataset: pydicom.Dataset, day: str, clock: str) -> datetime | None:
     """Return date and time of two tags; None where either is absent or unreadable."""
-    return moment_of(text(dataset, date).replace(".", ""), "", text(dataset, clock))
+    return moment_of(text(dataset, day).replace(".", ""), "", text(dataset, clock))
 
 
 def moment_of(text: str, zone: str = "", clock: str | None = None) -> datetime | None:
@@ -157,7 +159,7 @@ def moment_of(text: str, zone: str = "", clock: str | None = None) -> datetime |
         return None
     at = clock_of(found[2] if clock is None else clock)
     try:
-        moment = datetime.combine(datetime.strptime(found[1], "%Y%m%d"), at) if at else None
+        moment = datetime.combine(date.fromisoformat(found[1]), at) if at else None
         if moment and found[3] and re.fullmatch(r"[+-]\d{4}", zone):
             moment = moment.replace(tzinfo=_zone(found[3])).astimezone(_zone(zone))
     except (ValueError, OverflowError):

@@ -155,6 +155,18 @@ def test_an_inflated_file_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "inflates to more than 2000 bytes" in skipped.reason
 
 
+def test_many_files_are_read_in_processes_in_the_same_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_ct_series(tmp_path)
+    write_pet_series(tmp_path)
+    (tmp_path / "b.txt").write_text("not DICOM")
+    here = find_series(tmp_path)
+    monkeypatch.setattr("boneviz.dicomfiles.WORTH_PROCESSES", 1)
+    monkeypatch.setattr("boneviz.dicomfiles.PART", 3)
+    assert find_series(tmp_path) == here
+
+
 def test_a_folder_without_dicom_gives_nothing(tmp_path: Path) -> None:
     assert len(find_series(tmp_path)) == 0
     with pytest.raises(InputError, match="no such folder"):

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 
 import joblib
-from tqdm.auto import tqdm
 
+from boneviz.bars import passing_bar
 from boneviz.case import CaseRef, Failure, Reader
 from boneviz.cohort import Cohort
 from boneviz.errors import BonevizError, InputError
@@ -89,9 +89,7 @@ def score_cohort(
     done: dict[str, CohortScores] = {
         failure.case_id: CohortScores((), (failure,)) for failure in cohort.failures
     }
-    with tqdm(
-        total=len(cohort), desc="scoring", unit="case", disable=not progress, leave=False
-    ) as bar:
+    with passing_bar(len(cohort), "scoring", unit="case", progress=progress) as bar:
         todo = [(ref, _Known.of(known.get(ref.case_id, ()))) for ref in cohort]
         for case_id, found, error in _each(task, todo, workers):
             if error is not None and not keep_going:

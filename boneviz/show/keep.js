@@ -88,6 +88,9 @@ export default {
     };
     model.on("msg:custom", onAnswer);
     el.append(bar);
-    return () => model.off("msg:custom", onAnswer);
+    return () => {
+      model.off("msg:custom", onAnswer);
+      bar.remove();
+    };
   },
 };

@@ -162,6 +162,7 @@ function render({ model, el }) {
     viewer?.off("change:thresholds change:dial", follow);
     model.off("change:content", update);
     model.off("change:spoken", speak);
+    root.remove();
   };
 }
 

@@ -45,6 +45,7 @@ export function askAgain(shelf, seat) {
 export async function load(shelf, packed) {
   if (shelf.loaded) return;
   shelf.loaded = true;
+  shelf.asked = null; // a closed figure is not kept for having been the first
   const page = /** @type {any} */ (globalThis);
   const others = page.Plotly;
   let url = "";
@@ -162,6 +163,7 @@ function render({ model, el }) {
     shelf.waiting.delete(seat);
     askOne(shelf);
     void last.then(() => {
+      root.remove();
       if (!plotly) return;
       const canvases = [...root.querySelectorAll("canvas")];
       plotly.purge(root);

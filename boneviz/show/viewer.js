@@ -628,7 +628,11 @@ export class SliceView {
 export default {
   /** @param {{model: any, el: HTMLElement}} context */
   render(context) {
-    const view = new SliceView(context.model, context.el);
-    return () => view.dispose();
+    let view = /** @type {SliceView | null} */ (new SliceView(context.model, context.el));
+    // who keeps the function, as JupyterLab does for a closed widget, does not keep the view
+    return () => {
+      view?.dispose();
+      view = null;
+    };
   },
 };

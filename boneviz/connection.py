@@ -6,6 +6,7 @@ import io
 import ipaddress
 import logging
 import re
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,9 @@ PIECE_BYTES = 2**18
 CONNECT_S = 10.0
 #: on average, once `timeout_s` have passed
 SLOWEST_BYTES_PER_S = 1000
+
+#: what reading a stranger's JSON or XML raises
+NONSENSE = (AttributeError, LookupError, RecursionError, SyntaxError, TypeError, ValueError)
 
 STATUS = {
     400: "it does not understand the request; a filter may be one that it does not know",
@@ -81,8 +85,6 @@ class Archive:
             )
         if not 0 < self.timeout_s <= 3600:
             raise InputError(f"a timeout of {self.timeout_s} s: expected above 0, at most 3600")
-        if self.ca_file is not None and not Path(self.ca_file).is_file():
-            raise InputError(f"{self.ca_file}: no such file; expected certificates as PEM")
 
     @property
     def timeouts_s(self) -> tuple[float, float]:
@@ -139,9 +141,11 @@ def connect(archive: Archive) -> Any:
     Raises
     ------
     InputError
-        dicomweb-client is not installed.
+        dicomweb-client is not installed, or `ca_file` holds no certificates.
     """
     _require_installed()
+    if archive.ca_file is not None:
+        _require_certificates(archive.ca_file)
     import requests
 
     session: Any = requests.Session()
@@ -161,6 +165,17 @@ def connect(archive: Archive) -> Any:
         f"{parts.scheme}://{parts.netloc}/", _Bounded(requests.adapters.HTTPAdapter(), archive)
     )
     return session
+
+
+def _require_certificates(path: Path) -> None:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected certificates as PEM")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except ssl.SSLError:
+        raise InputError(
+            f"{path}: holds no certificates as PEM; expected the authority's"
+        ) from None
 
 
 class _Bounded:
@@ -270,7 +285,7 @@ def refusals(archive: Archive, doing: str) -> Iterator[None]:
         raise
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise ArchiveError(f"{archive.url}: {doing}: {_why(error, archive)}") from None
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
+    except NONSENSE as error:
         raise ArchiveError(
             f"{archive.url}: {doing}: its answer cannot be understood ({type(error).__name__}); "
             "expected that of a DICOMweb service, look at what runs at that address"

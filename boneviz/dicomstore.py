@@ -38,7 +38,7 @@ REASONS = {
 REASON_GROUPS = {
     0xA7: "out of resources",
     0xA9: "it does not match its kind of object",
-    0xC0: "the archive cannot understand it",
+    0xC: "the archive cannot understand it",
 }
 
 
@@ -174,5 +174,9 @@ def _reason(item: dict[str, Any], keyword: str) -> str:
         code = int(value(item, keyword)[0])
     except (IndexError, ValueError):
         return f"no {named(keyword)}"
-    words = REASONS.get(code) or REASON_GROUPS.get(code >> 8) or "for a reason of its own"
+    words = (
+        REASONS.get(code)
+        or REASON_GROUPS.get(code >> (12 if code >> 12 == 0xC else 8))
+        or "for a reason of its own"
+    )
     return f"{words} ({named(keyword)}: {code & 0xFFFF:04X})"

@@ -19,7 +19,7 @@ from pydicom.datadict import tag_for_keyword
 from tqdm.auto import tqdm
 
 from boneviz.connection import Archive, connect, pieces, refusals
-from boneviz.dicombytes import named
+from boneviz.dicombytes import named, quiet
 from boneviz.dicomheader import read_header
 from boneviz.errors import ArchiveError, CohortError, ImageFileError, InputError
 from boneviz.files import whole_file
@@ -309,7 +309,8 @@ def _fetch(session: Any, archive: Archive, url: str, path: Path) -> None:
             except InputError as error:
                 raise ArchiveError(f"{archive.url}: {doing}: it sent {error}") from None
         try:
-            header = read_header(temporary)
+            with quiet():
+                header = read_header(temporary)
         except ImageFileError:
             raise ArchiveError(
                 f"{archive.url}: {doing}: what it sent is not DICOM, or damaged; look whether the "

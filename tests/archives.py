@@ -1,15 +1,16 @@
-"""Archives for the tests, on loopback: a real Orthanc, and a server that misbehaves as it is told."""
+"""Archives on loopback: a real Orthanc, and a server that misbehaves as it is told."""
 
 from __future__ import annotations
 
 import json
 import secrets
 import socket
+import ssl
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,6 +24,7 @@ from boneviz.credentials import Credentials
 
 START_S = 20
 Answer = Callable[[BaseHTTPRequestHandler], None]
+BOUNDARY = "b0undary"
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Orthanc:
 
 @contextmanager
 def running_orthanc(folder: Path) -> Iterator[Orthanc]:
-    """Start Orthanc with its database in `folder`, for this machine alone, and end it by its pid."""
+    """Start Orthanc with its database in `folder`, for this machine alone; end it by its pid."""
     found = find_orthanc()
     assert found is not None, "no Orthanc with DICOMweb: python tests/find_orthanc.py --install"
     program, plugin = found
@@ -112,16 +114,16 @@ def free_port() -> int:
 
 
 @contextmanager
-def misbehaving(answer: Answer) -> Iterator[str]:
-    """Serve every request by `answer`; give the address."""
+def misbehaving(answer: Answer, *, certificate: Path | None = None) -> Iterator[str]:
+    """Serve every request by `answer`, over TLS where there is a certificate; give the address."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             answer(self)
 
-        def do_POST(self) -> None:  # noqa: N802
+        def do_POST(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             answer(self)
 
@@ -129,17 +131,23 @@ def misbehaving(answer: Answer) -> Iterator[str]:
             pass
 
         def handle(self) -> None:
-            try:
+            # the client may hang up, as it should
+            with suppress(BrokenPipeError, ConnectionResetError, TimeoutError):
                 super().handle()
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # the client has hung up, as it should
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads, server.block_on_close = True, False
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        scheme = "http" if certificate is None else "https"
+        yield f"{scheme}://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
         server.server_close()
@@ -165,3 +173,37 @@ def says(
         request.wfile.write(body)
 
     return answer
+
+
+def one_part(body: bytes, **headers: str) -> Answer:
+    """Answer with one DICOM object in its envelope."""
+    head = f"--{BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+    envelope = head + body + f"\r\n--{BOUNDARY}--\r\n".encode()
+    kind = f'multipart/related; type="application/dicom"; boundary={BOUNDARY}'
+    return says(envelope, kind, **headers)
+
+
+def archive_of(files: dict[str, Answer], study: str, series: str) -> Answer:
+    """Answer as an archive with one CT series, whose files are given by their SOPInstanceUID."""
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        path, _, query = request.path.partition("?")
+        here = f"/studies/{study}/series"
+        if path.startswith(f"{here}/{series}/instances/"):
+            files[path.rsplit("/", 1)[1]](request)
+            return
+        found: list[dict[str, str]] = []
+        if "offset=0" in query and path == here:
+            found = [{"0020000E": series, "00080060": "CT"}]
+        elif "offset=0" in query and path == f"{here}/{series}/instances":
+            found = [{"00080018": uid} for uid in files]
+        says(data_sets(*found))(request)
+
+    return answer
+
+
+def data_sets(*found: dict[str, str]) -> bytes:
+    """Return DICOM JSON of data sets, each tag -> value."""
+    return json.dumps(
+        [{tag: {"vr": "UN", "Value": [given]} for tag, given in each.items()} for each in found]
+    ).encode()

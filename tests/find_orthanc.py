@@ -1,4 +1,4 @@
-"""Find Orthanc and its DICOMweb plugin for the tests; with --install, get them where there are none.
+"""Find Orthanc and its DICOMweb plugin for the tests; with --install, get them where they lack.
 
 Debian's packages, as root; the service that they bring is kept from starting.
 """

@@ -134,7 +134,7 @@ def _find(options: argparse.Namespace) -> None:
         print(
             f"          patient {study.patient_id or '?'}{accession}  {study.description}".rstrip()
         )
-    print(f"{len(studies)} studies")
+    print("1 study" if len(studies) == 1 else f"{len(studies)} studies")
 
 
 def _get(options: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ from pydicom.uid import SegmentationStorage
 from tqdm.auto import tqdm
 
 from boneviz.connection import Archive, connect, refusals
-from boneviz.dicombytes import named, needed, read_object, refusing, uid
+from boneviz.dicombytes import named, needed, quiet, read_object, refusing, uid
 from boneviz.dicomweb import MAX_STUDIES, client_of, search, value
 from boneviz.errors import InputError
 
@@ -133,7 +133,7 @@ def _store(path: Path, client: Any, archive: Archive) -> Stored:
     import requests
 
     seg = _read(path)
-    with refusals(archive, f"storing {path}"):
+    with quiet(), refusals(archive, f"storing {path}"):
         try:
             answer = client.store_instances([seg]).to_json_dict()
         except requests.HTTPError as error:

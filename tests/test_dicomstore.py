@@ -43,7 +43,10 @@ def test_a_seg_goes_to_the_archive_and_comes_back_with_the_same_voxels(
     orthanc: Orthanc, tmp_path: Path
 ) -> None:
     study = uid("store one")
-    orthanc.upload(write_ct_series(tmp_path / "ct", scan=Scan(patient="S1", study="store one")))
+    # 5 rows x 7 columns: frames of a SEG that do not end on bytes
+    stored_values = np.arange(140, dtype=np.int16).reshape(4, 5, 7)
+    scan = Scan(patient="S1", study="store one")
+    orthanc.upload(write_ct_series(tmp_path / "ct", stored_values, scan=scan))
     fetch_studies(orthanc.archive, [study], tmp_path / "in")
     mask = seg_over(tmp_path / "in", tmp_path / "seg.dcm")
 

@@ -46,6 +46,7 @@ lint: $(VENV)/.tests
 
 test: $(VENV)/.tests lint
 	$(BIN)/python tests/browser/find_browser.py --install
+	$(BIN)/python tests/find_orthanc.py --install
 	mkdir -p test-output
 	$(BIN)/python -m pytest tests/browser > test-output/browser.txt 2>&1 & browser=$$!; \
 	  $(BIN)/python -m pytest --ignore=tests/browser; rest=$$?; \

@@ -6,6 +6,7 @@
     |   |-- CohortError     a cohort folder or its cohort.toml is incomplete or contradicts itself
     |   |-- CheckpointError a model file or its card is missing, damaged or of another kind
     |   `-- LedgerError     a log of a session was changed, cut, or is not there
+    |-- ArchiveError        an archive cannot be reached, refuses, or answers what it should not
     |-- GridError           two arrays that must share one grid do not, or a grid is impossible
     |-- LeakageError        a patient would be tested by a model that learned from that patient
     `-- TrainingError       a fit cannot start or cannot go on (no lesion, NaN loss)
@@ -17,6 +18,7 @@ The command line and notebooks show the message alone; ``--debug`` adds the trac
 from __future__ import annotations
 
 __all__ = [
+    "ArchiveError",
     "BonevizError",
     "CheckpointError",
     "CohortError",
@@ -55,6 +57,10 @@ class CheckpointError(InputError):
 
 class LedgerError(InputError):
     """A log of a session was changed, cut, or is not there."""
+
+
+class ArchiveError(BonevizError):
+    """An archive cannot be reached, refuses, or answers what it should not."""
 
 
 class GridError(BonevizError):

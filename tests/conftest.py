@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from archives import Orthanc, running_orthanc
 from hypothesis import settings
 from small import write_tiny_cohort
 
@@ -32,3 +34,10 @@ def realdata() -> Path:
     if not (folder / "petct").is_dir():
         pytest.skip(f"no real scans: {folder}/petct does not exist (set BONEVIZ_REALDATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    """Return a real Orthanc that all tests share: each uses patients of its own."""
+    with running_orthanc(tmp_path_factory.mktemp("orthanc")) as running:
+        yield running

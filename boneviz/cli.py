@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from boneviz.commands import cohorts, exchange, learning, opening, scoring, study
+from boneviz.commands import cohorts, exchange, importing, learning, opening, scoring, study
 from boneviz.commands.parser import Commands
 from boneviz.errors import BonevizError
 
@@ -40,6 +40,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     commands = Commands()
-    for group in (cohorts, exchange, learning, study, scoring, opening):
+    for group in (cohorts, importing, exchange, learning, study, scoring, opening):
         group.add(commands)
     return commands.parser

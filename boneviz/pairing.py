@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from boneviz.dicomheader import MULTIFRAME
 from boneviz.dicomvalues import tag_name
 from boneviz.errors import BonevizError, InputError
 from boneviz.identity import StudyIds
-from boneviz.suv import SuvDerivation
+from boneviz.suv import AS_COUNTS, SuvDerivation
 from boneviz.volume import Grid
 
 __all__ = ["LABELS", "Plan", "Row", "Session", "plan_import"]
@@ -163,18 +164,25 @@ def plan_import(
 
 
 def _numbered(found: Found, ids: StudyIds) -> list[Row]:
-    """Return a row per series, patients and studies together, studies by date."""
-    known = [(ids.of(series.patient_id) or "", series) for series in found]
-    known.sort(
-        key=lambda each: (
-            each[0],
-            str(each[1].study_at or ""),
-            each[1].study_uid,
-            each[1].modality,
-            each[1].paths[0],
-        )
+    """Return a row per series, patients and studies together, studies by date.
+
+    Patients come as their files do: by an order of study ids, another key would change numbers.
+    """
+    first: dict[str, Path] = {}
+    for series in found:
+        who = series.patient_id.strip()
+        first[who] = min(first.get(who, series.paths[0]), series.paths[0])
+    ordered = sorted(
+        found,
+        key=lambda series: (
+            first[series.patient_id.strip()],
+            str(series.study_at or ""),
+            series.study_uid,
+            series.modality,
+            series.paths[0],
+        ),
     )
-    return [Row(n, series, study_id) for n, (study_id, series) in enumerate(known, start=1)]
+    return [Row(n, s, ids.of(s.patient_id) or "") for n, s in enumerate(ordered, start=1)]
 
 
 def _require_images(rows: Sequence[Row], take: Collection[int]) -> None:
@@ -345,7 +353,8 @@ def _suv(series: Series, *, as_counts: bool) -> tuple[SuvDerivation | None, str]
         return suv_derivation(series), ""
     except InputError as error:
         if not as_counts:
-            raise
+            option = " (--as-counts)" if str(error).endswith(AS_COUNTS) else ""
+            raise InputError(f"{error}{option}") from error
         why = str(error).removeprefix(f"{series.folder}: ")
         return None, why
 

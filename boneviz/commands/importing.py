@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,7 @@ from boneviz.errors import InputError
 if TYPE_CHECKING:
     from boneviz.dicomfiles import Found
     from boneviz.identity import Key
-    from boneviz.labelsource import LabelObject
+    from boneviz.labelsource import LabelObject, Outline
     from boneviz.pairing import Plan, Row
 
 __all__ = ["add"]
@@ -108,13 +110,17 @@ def _import(options: argparse.Namespace) -> int:
     objects = label_objects(row.series for row in plan.labels)
     outlines, without = match_outlines(plan, sources, objects)
     refused = [*plan.refused, *without]
-    _print_rows(plan, objects, show_text=options.show_text)
+    if is_new:
+        print(f"study ids are provisional until their key, {key_path}, is written with the cohort")
+    _print_rows(plan, objects, _takers(outlines), show_text=options.show_text)
     _print_skipped(found)
     _print_refused(refused)
     if not outlines:
         raise InputError(f"{options.dicom}: no session that can be imported")
-    outlined = f", outlined by {', '.join(r.name for r in experts)}" if experts else ""
-    print(f"{len(outlines)} sessions{outlined} into {options.out}")
+    for case_id, each in outlines.items():
+        if each:
+            print(f"{case_id}: {', '.join(f'{o.reader.name} by {o.kind}' for o in each)}")
+    print(f"{len(outlines)} sessions into {options.out}")
     _confirm(options)
     if is_new:
         write_key(key, key_path)
@@ -166,10 +172,26 @@ def _confirm(options: argparse.Namespace) -> None:
         raise InputError("nothing was written")
 
 
-def _print_rows(plan: Plan, objects: tuple[LabelObject, ...], *, show_text: bool) -> None:
+def _takers(outlines: Mapping[str, Sequence[Outline]]) -> dict[Path, str]:
+    """Return SEG or RTSTRUCT -> whose outline it is taken as."""
+    return {
+        outline.path: f"outline of {outline.reader.name}"
+        for each in outlines.values()
+        for outline in each
+    }
+
+
+def _print_rows(
+    plan: Plan,
+    objects: Sequence[LabelObject],
+    takers: Mapping[Path, str],
+    *,
+    show_text: bool,
+) -> None:
     print(f"{len(plan.rows)} series")
     for row in plan.rows:
-        print(_line(row))
+        whose = sorted({takers[path] for path in row.series.paths if path in takers})
+        print(_line(replace(row, chosen=True, why=", ".join(whose)) if whose else row))
         if show_text and row.series.description:
             print(f"        {_plain(row.series.description)}")
         for each in objects:
@@ -215,6 +237,6 @@ def _print_skipped(found: Found) -> None:
         print(f"damaged  and {len(damaged) - MOST_SKIPPED} more")
 
 
-def _print_refused(refused: list[tuple[str, str]] | tuple[tuple[str, str], ...]) -> None:
+def _print_refused(refused: Sequence[tuple[str, str]]) -> None:
     for case_id, why in refused:
         print(f"refused  {case_id}: {why}")

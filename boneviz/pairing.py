@@ -251,7 +251,8 @@ def _choose(
     paired = [pet for pet in pets if any(_one_frame(pet, ct) for ct in cts)]
     if not paired:
         raise InputError(
-            f"no CT in the {FRAME} of the PET: {len(cts)} CT series in others"
+            f"no CT in the {FRAME} of the PET"
+            + (f", {_listed(cts)} in another" if cts else "")
             + _reasons(rows, "CT")
             + "; give the CT of the same examination"
         )
@@ -403,7 +404,7 @@ def _unpaired(row: Row) -> str:
 
 
 def _reasons(rows: Sequence[Row], modality: str) -> str:
-    said = [f"series {row.number} {row.why}" for row in rows if _is(row, modality) and row.why]
+    said = [f"series {row.number}: {row.why}" for row in rows if _is(row, modality) and row.why]
     return f" ({'; '.join(said)})" if said else ""
 
 
@@ -421,7 +422,7 @@ def _without_path(message: str, rows: Sequence[Row]) -> str:
 
 
 def _listed(rows: Sequence[Row]) -> str:
-    return " and ".join(str(row.number) for row in rows)
+    return "series " + " and ".join(str(row.number) for row in rows)
 
 
 def _is(row: Row, modality: str) -> bool:

@@ -68,7 +68,7 @@ def test_the_table_says_what_was_chosen_and_why_not(done: Done) -> None:
     assert sum("a scout" in line for line in lines) == 4
     assert sum("outline of Expert A" in line for line in lines) == 3
     assert sum("outline of Expert B" in line for line in lines) == 3
-    (second,) = {line.split()[4] for line in lines if " S2 " in line and "->" in line} - {"day"}, 
+    (second,) = ({line.split()[4] for line in lines if " S2 " in line and "->" in line} - {"day"},)
     assert all("day 20" in line for line in lines if " S2 " in line)
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pydicom
+from pydicom.dataset import Dataset
 
 from boneviz.case import Reader
 from boneviz.dicombytes import items, read_object, refusing, text, uid
@@ -25,6 +26,7 @@ from boneviz.labels import LaidLabel, on_grid
 from boneviz.nifti import read_volume
 from boneviz.nrrdfile import read_nrrd_mask
 from boneviz.pairing import LABELS, Session
+from boneviz.paths import inside
 from boneviz.rtstruct import SOP_CLASSES as RT_CLASSES
 from boneviz.rtstruct import read_rois, roi_names
 from boneviz.sourceseries import SourceSeries
@@ -266,34 +268,32 @@ def _object(path: Path, series: Series) -> LabelObject:
     try:
         with refusing(path, f"DICOM {kind}"):
             dataset = read_object(path, SEG_CLASSES if kind == "SEG" else RT_CLASSES)
-            frames = {uid(dataset, "FrameOfReferenceUID")}
-            named = {
-                uid(i, "SeriesInstanceUID") for i in items(dataset, "ReferencedSeriesSequence")
-            }
-            for frame in items(dataset, "ReferencedFrameOfReferenceSequence"):
-                frames.add(uid(frame, "FrameOfReferenceUID"))
-                named |= {
-                    uid(one, "SeriesInstanceUID")
-                    for study in items(frame, "RTReferencedStudySequence")
-                    for one in items(study, "RTReferencedSeriesSequence")
-                }
-            frames |= {
-                uid(region, "ReferencedFrameOfReferenceUID")
-                for region in items(dataset, "StructureSetROISequence")
-            }
+            frames, named = _drawn_on_of(dataset)
             description = text(dataset, "SeriesDescription") or text(dataset, "StructureSetLabel")
+            made = replace(made, frames=frames, series=named, description=description)
         names = segment_names(path) if kind == "SEG" else roi_names(path)
-        return LabelObject(
-            path,
-            kind,
-            series.patient_id,
-            description,
-            {name.number: name.label for name in names},
-            frozenset(frame for frame in frames if frame),
-            frozenset(each for each in named if each),
-        )
+        return replace(made, regions={name.number: name.label for name in names})
     except BonevizError as error:
-        return LabelObject(path, kind, made.patient_id, made.description, problem=str(error))
+        return replace(made, problem=str(error))
+
+
+def _drawn_on_of(dataset: Dataset) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the frames of reference and the series that an object names."""
+    frames = {uid(dataset, "FrameOfReferenceUID")}
+    series = {uid(one, "SeriesInstanceUID") for one in items(dataset, "ReferencedSeriesSequence")}
+    for frame in items(dataset, "ReferencedFrameOfReferenceSequence"):
+        frames.add(uid(frame, "FrameOfReferenceUID"))
+        series |= {
+            uid(one, "SeriesInstanceUID")
+            for study in items(frame, "RTReferencedStudySequence")
+            for one in items(study, "RTReferencedSeriesSequence")
+        }
+    for region in items(dataset, "StructureSetROISequence"):
+        frames.add(uid(region, "ReferencedFrameOfReferenceUID"))
+    return (
+        frozenset(frame for frame in frames if frame),
+        frozenset(one for one in series if one),
+    )
 
 
 def _source(reader: Reader, said: str) -> LabelSource:
@@ -314,7 +314,7 @@ def _source(reader: Reader, said: str) -> LabelSource:
             f"{place}: expected a mask ({', '.join(MASKS)}), a table (.csv), or a folder of masks, "
             "SEG or RTSTRUCT"
         )
-    if "/" in said and not any(sign in said for sign in "*?[") and place.parent.is_dir():
+    if "::" in said or said.lower().endswith((*MASKS, ".csv")):
         raise InputError(f"--labels {reader.name}={said}: no such file or folder; check the path")
     return LabelSource(reader, said, pattern=said)
 
@@ -325,6 +325,7 @@ def _folder(reader: Reader, said: str, place: Path, pattern: str) -> LabelSource
         stem = _stem(path)
         if stem is None or not path.is_file() or path.name.startswith("."):
             continue
+        inside(place, path.relative_to(place), what=f"outlines of {reader.name}")
         if stem in files:
             raise InputError(
                 f"{files[stem]} and {path}: two masks of one name for {reader.name}, expected one "
@@ -351,7 +352,7 @@ def _stem(path: Path) -> str | None:
 def _table(path: Path) -> dict[str, Path]:
     """Read a table with the columns study_id or patient_id, session where there are several, mask.
 
-    Paths start in the table's folder.
+    Paths start in the table's folder, and stay in it.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
@@ -371,7 +372,7 @@ def _table(path: Path) -> dict[str, Path]:
         case = f"{name}_{session}" if session else name
         if not name or not mask or case in files:
             raise InputError(f"{path}, line {line}: an empty cell, or a session that stands above")
-        if not (path.parent / mask).is_file():
+        if not inside(path.parent, mask, what=f"{path}, line {line}").is_file():
             raise InputError(f"{path}, line {line}: its mask does not exist; check the path")
         files[case] = path.parent / mask
     return files
@@ -395,9 +396,11 @@ def _outline(
     taken = [(each, numbers) for each, numbers in taken if numbers]
     if not taken:
         found = sum(len(each.regions) for each in among)
+        lost = sum(bool(each.problem) for each in source.objects or objects)
+        unread = f" ({lost} others cannot be read)" if lost else ""
         raise InputError(
-            f"no {whose}: {len(among)} SEG and RTSTRUCT in the frame of reference of its CT with "
-            f"{found} regions, none of them {source.said!r}; expected one object (an expert who "
+            f"no {whose}: {len(among)} SEG and RTSTRUCT in the frame of reference of its CT, "
+            f"of {found} regions, none of them {source.said!r}{unread}; expected one object (an expert who "
             "saw no lesion gives an empty outline); --show-text lists their names"
         )
     if len(taken) > 1:

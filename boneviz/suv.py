@@ -37,10 +37,10 @@ PHILIPS_SUV = "Philips SUV factor (7053,1000)"
 PHILIPS_ACTIVITY = "Philips activity factor (7053,1009)"
 
 # the terms of Units, SUVType, CorrectedImage and DecayCorrection, PS3.3 C.8.9.1 and C.8.9.4
-CODES = frozenset(
+CODES = (
     "CNTS NONE CM2 CM2ML PCNT CPS BQML MGMINML UMOLMINML MLMING MLG 1CM UMOLML PROPCNTS PROPCPS "
     "MLMINML MLML GML STDDEV BSA BW LBM LBMJAMES128 LBMJANMA IBW DECY ATTN SCAT DTIM MOTN PMOT CLN "
-    "RAN RADL DCAL NORM START ADMIN".split()
+    "RAN RADL DCAL NORM START ADMIN"
 )
 WEIGHT_KG = (0.5, 400.0)
 DOSE_BQ = (1e6, 1e10)  # 370 written in MBq falls far below, and so does 370000 in kBq
@@ -370,7 +370,7 @@ def _positive(value: float | None) -> bool:
 
 def _short(code: str) -> str:
     """Return a code for a message: what DICOM does not define may be anything, a name included."""
-    return code if code in CODES else "not a code that DICOM defines"
+    return code if code in CODES.split() else "not a code that DICOM defines"
 
 
 _TAG_OF = {

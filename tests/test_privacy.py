@@ -1,4 +1,4 @@
-"""No identity gets out: canaries in every text of a study, looked for in whatever boneviz writes."""
+"""No identity gets out: canaries in every text of a study, sought in whatever boneviz writes."""
 
 from __future__ import annotations
 
@@ -253,14 +253,14 @@ def test_no_canary_in_anything_that_is_written_or_said(
     written = files_of(out)
     kinds = {path.suffix for path in written}
     assert kinds >= {".gz", ".json", ".toml", ".csv", ".parquet", ".html"}
-    uids = re.compile(b"|".join(re.escape(u.encode()) for u in uids_of(hospital)))
+    uids = re.compile(b"|".join(re.escape(u.encode()) for u in uids_of_one()))
     for path in written:
         assert canaries_in(path.read_bytes()) == set(), path
         assert not any(uids.search(part) for part in unpacked(path.read_bytes())), path
         assert not FOUND["text"].search(str(path).encode()), path
 
 
-def uids_of(hospital: Path) -> set[str]:
+def uids_of_one() -> set[str]:
     """Return study, series, frame and some images' uids of the first study."""
     names = [("one",), ("one", "ct"), ("one", "pet"), ("frame one",), ("one", "ct", "3")]
     return {uid(*name) for name in names}
@@ -280,7 +280,7 @@ def test_a_seg_holds_the_uids_of_its_source_and_nothing_else_of_it(
     for path in files_of(tmp_path / "none"):
         assert canaries_in(path.read_bytes()) == set(), path
     whole = b"".join(path.read_bytes() for path in files_of(tmp_path / "none"))
-    assert all(u.encode() in whole for u in uids_of(hospital) - {uid("one", "pet")})
+    assert all(u.encode() in whole for u in uids_of_one() - {uid("one", "pet")})
     # asked for, the patient's name and the study's date are there
     for path in files_of(tmp_path / "kept"):
         assert canaries_in(path.read_bytes()) >= {"text", "date of a scan"}, path

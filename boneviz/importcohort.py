@@ -18,8 +18,9 @@ from boneviz.dicom import read_ct, read_pet
 from boneviz.errors import BonevizError, CohortError, GridError, InputError
 from boneviz.files import write_whole
 from boneviz.identity import Key
+from boneviz.importplan import Plan, Session
+from boneviz.labelobject import LabelObject
 from boneviz.labelsource import (
-    LabelObject,
     LabelSource,
     Outline,
     outlines_of,
@@ -27,7 +28,6 @@ from boneviz.labelsource import (
     source_series,
 )
 from boneviz.nifti import write_volume
-from boneviz.pairing import Plan, Session
 from boneviz.petrecord import PetRecord, write_pet_record
 from boneviz.version import __version__
 

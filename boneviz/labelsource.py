@@ -7,36 +7,31 @@ segments and regions are compared with. What fits no session or several is refus
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pydicom
-from pydicom.dataset import Dataset
 
 from boneviz.case import Reader
-from boneviz.dicombytes import items, read_object, refusing, text, uid
+from boneviz.dicombytes import refusing
 from boneviz.dicomfiles import Series, find_series
-from boneviz.dicomseg import SOP_CLASSES as SEG_CLASSES
-from boneviz.dicomseg import read_segments, segment_names
+from boneviz.dicomseg import read_segments
 from boneviz.errors import BonevizError, ImageFileError, InputError
 from boneviz.files import sha256_of
+from boneviz.importplan import Session
+from boneviz.labelobject import LabelObject, label_objects
 from boneviz.labels import LaidLabel, on_grid
 from boneviz.nifti import read_volume
 from boneviz.nrrdfile import read_nrrd_mask
-from boneviz.pairing import LABELS, Session
 from boneviz.paths import inside
-from boneviz.rtstruct import SOP_CLASSES as RT_CLASSES
-from boneviz.rtstruct import read_rois, roi_names
+from boneviz.rtstruct import read_rois
 from boneviz.sourceseries import SourceSeries
 from boneviz.volume import Grid, Volume
 
 __all__ = [
-    "LabelObject",
     "LabelSource",
     "Outline",
-    "label_objects",
     "outlines_of",
     "read_outline",
     "reader_sources",
@@ -44,58 +39,6 @@ __all__ = [
 ]
 
 MASKS = (".nii", ".nii.gz", ".nrrd", ".nhdr")
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class LabelObject:
-    """One SEG or RTSTRUCT: what it was drawn on and what it outlines; texts are a stranger's.
-
-    Parameters
-    ----------
-    path : the file
-    kind : ``SEG`` or ``RTSTRUCT``
-    patient_id, description : PatientID and SeriesDescription, never to be written
-    regions : number -> name of each segment or region
-    frames, series : uids of the frames of reference and of the series that it names
-    problem : why it cannot be read, empty where it can
-    """
-
-    path: Path
-    kind: str
-    patient_id: str
-    description: str
-    regions: Mapping[int, str] = field(default_factory=dict)
-    frames: frozenset[str] = frozenset()
-    series: frozenset[str] = frozenset()
-    problem: str = ""
-
-    def matching(self, pattern: str) -> tuple[int, ...]:
-        """Return the regions that a text names: their own name, or ``DESCRIPTION/NAME``.
-
-        The text may be a glob, and is compared letter by letter. That of the series alone stands
-        for its only region; an empty one does for the only region of whatever file.
-
-        Raises
-        ------
-        InputError
-            The series is named, and has several regions.
-        """
-        series = self.description.strip()
-        by_name = tuple(
-            number
-            for number, name in self.regions.items()
-            if fnmatchcase(name.strip(), pattern)
-            or fnmatchcase(f"{series}/{name.strip()}", pattern)
-        )
-        if by_name or (pattern and not fnmatchcase(series, pattern)):
-            return by_name
-        if len(self.regions) > 1:
-            raise InputError(
-                f"{self.path}: {len(self.regions)} regions, expected one; name those that are "
-                "meant, such as --labels 'NAME=Lesion*' or 'NAME=FOLDER::Lesion*' (--show-text "
-                "lists the names there are)"
-            )
-        return tuple(self.regions)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -136,13 +79,6 @@ class Outline:
     kind: str
     only: tuple[int, ...]
     content: str
-
-
-def label_objects(series: Iterable[Series]) -> tuple[LabelObject, ...]:
-    """Read what the SEG and RTSTRUCT among these series outline, without voxels."""
-    return tuple(
-        _object(path, each) for each in series if each.modality in LABELS for path in each.paths
-    )
 
 
 def reader_sources(given: Sequence[str]) -> tuple[LabelSource, ...]:
@@ -262,40 +198,6 @@ def _joined(volumes: Sequence[Volume]) -> Volume:
     return Volume(array, first.grid, "label")
 
 
-def _object(path: Path, series: Series) -> LabelObject:
-    kind = series.modality
-    made = LabelObject(path, kind, series.patient_id, series.description)
-    try:
-        with refusing(path, f"DICOM {kind}"):
-            dataset = read_object(path, SEG_CLASSES if kind == "SEG" else RT_CLASSES)
-            frames, named = _drawn_on_of(dataset)
-            description = text(dataset, "SeriesDescription") or text(dataset, "StructureSetLabel")
-            made = replace(made, frames=frames, series=named, description=description)
-        names = segment_names(path) if kind == "SEG" else roi_names(path)
-        return replace(made, regions={name.number: name.label for name in names})
-    except BonevizError as error:
-        return replace(made, problem=str(error))
-
-
-def _drawn_on_of(dataset: Dataset) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the frames of reference and the series that an object names."""
-    frames = {uid(dataset, "FrameOfReferenceUID")}
-    series = {uid(one, "SeriesInstanceUID") for one in items(dataset, "ReferencedSeriesSequence")}
-    for frame in items(dataset, "ReferencedFrameOfReferenceSequence"):
-        frames.add(uid(frame, "FrameOfReferenceUID"))
-        series |= {
-            uid(one, "SeriesInstanceUID")
-            for study in items(frame, "RTReferencedStudySequence")
-            for one in items(study, "RTReferencedSeriesSequence")
-        }
-    for region in items(dataset, "StructureSetROISequence"):
-        frames.add(uid(region, "ReferencedFrameOfReferenceUID"))
-    return (
-        frozenset(frame for frame in frames if frame),
-        frozenset(one for one in series if one),
-    )
-
-
 def _source(reader: Reader, said: str) -> LabelSource:
     where, _, pattern = said.partition("::")
     place = Path(where)
@@ -400,8 +302,8 @@ def _outline(
         unread = f" ({lost} others cannot be read)" if lost else ""
         raise InputError(
             f"no {whose}: {len(among)} SEG and RTSTRUCT in the frame of reference of its CT, "
-            f"of {found} regions, none of them {source.said!r}{unread}; expected one object (an expert who "
-            "saw no lesion gives an empty outline); --show-text lists their names"
+            f"of {found} regions, none of them {source.said!r}{unread}; expected one object (an "
+            "expert who saw no lesion gives an empty outline); --show-text lists their names"
         )
     if len(taken) > 1:
         paths = " and ".join(str(each.path) for each, _ in taken[:2])

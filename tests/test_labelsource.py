@@ -18,15 +18,16 @@ from studymade import A_BLOCK, SHIFTED, Study, mask_of, write_rt, write_seg, wri
 from boneviz.dicomfiles import Series, find_series
 from boneviz.errors import BonevizError, CohortError, ImageFileError, InputError
 from boneviz.identity import Key, StudyIds
+from boneviz.importplan import Session
+from boneviz.labelobject import label_objects
 from boneviz.labelsource import (
     Outline,
-    label_objects,
     outlines_of,
     read_outline,
     reader_sources,
     source_series,
 )
-from boneviz.pairing import Session, plan_import
+from boneviz.pairing import plan_import
 
 KEY = Key(bytes(32))
 STUDY = Study("P1", "one")

@@ -13,7 +13,8 @@ from pydicom.dataset import Dataset
 from boneviz.dicomfiles import find_series
 from boneviz.errors import InputError
 from boneviz.identity import Key, StudyIds
-from boneviz.pairing import Plan, plan_import
+from boneviz.importplan import Plan
+from boneviz.pairing import plan_import
 
 IDS = StudyIds(Key(bytes(32)))
 # slices along z: a CT of n slices of `step` mm reaches half a step beyond the outermost centres

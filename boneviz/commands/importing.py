@@ -15,8 +15,9 @@ from boneviz.errors import InputError
 if TYPE_CHECKING:
     from boneviz.dicomfiles import Found
     from boneviz.identity import Key
-    from boneviz.labelsource import LabelObject, Outline
-    from boneviz.pairing import Plan, Row
+    from boneviz.importplan import Plan, Row
+    from boneviz.labelobject import LabelObject
+    from boneviz.labelsource import Outline
 
 __all__ = ["add"]
 
@@ -92,7 +93,8 @@ def _import(options: argparse.Namespace) -> int:
         match_outlines,
         require_importable,
     )
-    from boneviz.labelsource import label_objects, reader_sources
+    from boneviz.labelobject import label_objects
+    from boneviz.labelsource import reader_sources
     from boneviz.pairing import plan_import
 
     sources = reader_sources(options.labels)

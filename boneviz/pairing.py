@@ -83,7 +83,7 @@ def plan_import(
                     refused.append((who, why))
                     decided = [_refused(row, why) for row in study]
             else:
-                decided = [replace(row, why=_unpaired(row)) for row in study]
+                decided = [_without_pet(row) for row in study]
             done += decided
     done.sort(key=lambda row: row.number)
     return Plan(tuple(done), tuple(sessions), tuple(refused))
@@ -220,12 +220,12 @@ def _looked_at(row: Row, *, as_counts: bool) -> Row:
         return replace(row, why=f"not an image ({tag_name('SOPClassUID')})")
     if _is(row, "PT") and not series.attenuation_corrected and not as_counts:
         return replace(row, why="not corrected for attenuation")
-    if series.frame_of_reference_uid is None:
-        return replace(row, why=f"without {FRAME}")
     try:
-        return replace(row, grid=read_grid(series))
+        row = replace(row, grid=read_grid(series))
     except BonevizError as error:
         return replace(row, why=_without_path(str(error), [row]))
+    without_frame = series.frame_of_reference_uid is None
+    return replace(row, why=f"without {FRAME}" if without_frame else "")
 
 
 def _taken(rows: list[Row], take: Collection[int]) -> list[Row]:
@@ -321,11 +321,17 @@ def _refused(row: Row, why: str) -> Row:
     return replace(looked, why=f"refused: {why}" if _is(row, "PT") else "its session is refused")
 
 
+def _without_pet(row: Row) -> Row:
+    """Return a row of a study without PET, with what else is wrong where it is a CT."""
+    if not _is(row, "CT"):
+        return replace(row, why=_unpaired(row))
+    looked = _looked_at(row, as_counts=False)
+    return replace(looked, why=f"no PET in its study{'; ' if looked.why else ''}{looked.why}")
+
+
 def _unpaired(row: Row) -> str:
     if row.series.modality in LABELS:
         return "outlines, taken where --labels says whose"
-    if _is(row, "CT"):
-        return "no PET in its study"
     return "not used: neither CT, PET nor outlines"
 
 

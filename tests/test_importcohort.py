@@ -10,7 +10,9 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
+from dicommade import Scan, write_ct_series
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from studymade import A_BLOCK, SHIFTED, Study, mask_of, write_study
@@ -307,3 +309,66 @@ def test_the_cohort_is_plain_nifti(folder: Path, tmp_path: Path, said: Said) -> 
     # DICOM's LPS axes, so the first voxel lies at RAS (10, 20, 30)
     np.testing.assert_allclose(image.affine[:3, 3], (10, 20, 30))
     assert Cohort.open(tmp_path / "c").experts == ()
+
+
+@pytest.mark.realdata
+def test_a_real_pet_without_units_is_refused_and_comes_as_counts_where_asked(
+    realdata: Path, tmp_path: Path, said: Said
+) -> None:
+    nema = realdata / "nema"
+    # the phantom has no CT: with counts or without, there is no grid for an outline
+    status, out, _ = said(nema, "--as-counts")
+    assert status == 1 and "no CT in the FrameOfReferenceUID (0020,0052) of the PET" in out
+    shutil.copytree(nema, tmp_path / "h" / "pet")
+    header = pydicom.dcmread(next((tmp_path / "h" / "pet").iterdir()), stop_before_pixels=True)
+
+    def of_the_phantom(_: int, ds: Dataset) -> None:
+        for keyword in ("PatientID", "PatientName", "StudyInstanceUID", "FrameOfReferenceUID"):
+            setattr(ds, keyword, header[keyword].value)
+
+    # 89 slices of 2.78 mm from -101.5 to 145.9 mm, under 32 of 8 mm from -101.5 to 154.5 mm
+    lies = Scan(
+        between_rows_mm=8, between_columns_mm=8, step_mm=8, origin_mm=(-190.0, -190.0, -97.5)
+    )
+    air = np.full((32, 48, 48), 24, np.int16)
+    write_ct_series(tmp_path / "h" / "ct", air, scan=lies, edit=of_the_phantom)
+    status, out, _ = said(tmp_path / "h")
+    assert status == 1 and "CorrectedImage" not in out
+    assert "PET without SUV: Units (0054,1001) is absent" in out and "(--as-counts)" in out
+    assert said(tmp_path / "h", "--as-counts")[0] == 0
+    (ref,) = Cohort.open(tmp_path / "c")
+    case = read_case(ref)
+    assert case.pet.unit == "counts" and case.pet.grid.shape == (192, 192, 89)
+    assert any("Units (0054,1001) is absent" in line for line in case.pet_origin)
+    # the most that any slice holds, by pydicom alone
+    slices = [pydicom.dcmread(path) for path in sorted(nema.iterdir())]
+    most = max(float(ds.pixel_array.max()) * float(ds.RescaleSlope) for ds in slices)
+    assert case.pet.array.max() == pytest.approx(most, rel=1e-6)
+    for path in (tmp_path / "c").rglob("*.*"):
+        assert b"08150815" not in path.read_bytes() and b"Test^Patient" not in path.read_bytes()
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("folder", "says"),
+    [
+        ("gantrytilting", "no PET in its study; gantry tilt"),
+        ("sliceincrement", r"no PET in its study; \d+ slices? missing"),
+        ("notavolume", "no PET in its study; .*one place"),
+    ],
+)
+def test_real_traps_are_named_in_the_table(
+    realdata: Path, said: Said, folder: str, says: str
+) -> None:
+    status, out, err = said(realdata / "dicom_traps" / folder)
+    assert status == 1 and "no session that can be imported" in err
+    assert re.search(says, out), out
+
+
+@pytest.mark.realdata
+def test_real_outlines_without_a_pet_are_listed_and_not_imported(
+    realdata: Path, tmp_path: Path, said: Said
+) -> None:
+    status, out, _ = said(realdata / "dicom_seg", "--labels", "Expert A=*", "--show-text")
+    assert status == 1 and len(re.findall(r"SEG +1 files", out)) == 7
+    assert "regions:" in out and not (tmp_path / "c").exists()

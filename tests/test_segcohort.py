@@ -137,6 +137,7 @@ def test_disagreement_is_of_readers_there_are(
     [
         (["--dicom-seg", "x"], "needs the series that it is to lie over; give --source"),
         (["--csv", "x.csv", "--source", "h"], "--source belongs to --dicom-seg"),
+        (["--csv", "x.csv", "--identity", "source"], "--identity belongs to --dicom-seg"),
         (["--dicom-seg", "x", "--source", "h", "--expert", "Expert A"], "--expert belongs to"),
     ],
 )

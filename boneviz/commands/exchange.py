@@ -55,13 +55,10 @@ def add(commands: Commands) -> None:
         metavar="NAME",
         help="also where two readers differ: A only, B only, both",
     )
-    seg.add_argument(
-        "--threshold", type=float, default=0.5, help="of models' probabilities (default 0.5)"
-    )
+    seg.add_argument("--threshold", type=float, help="of models' probabilities (default 0.5)")
     seg.add_argument(
         "--identity",
         choices=("none", "source"),
-        default="none",
         help="source keeps name, id and dates of the source, so that an archive files it "
         "(default: none)",
     )
@@ -76,7 +73,7 @@ def _export(options: argparse.Namespace) -> None:
         return
     from boneviz.exchange import export_csv, export_monai, export_nnunet
 
-    for name in ("source", "key", "ids", "pair", "predictions"):
+    for name in ("source", "key", "ids", "pair", "threshold", "identity", "predictions"):
         if getattr(options, name) is not None:
             raise InputError(f"--{name} belongs to --dicom-seg; give both, or neither")
     cohort, progress = Cohort.open(options.cohort), not options.quiet
@@ -112,7 +109,9 @@ def _export_seg(options: argparse.Namespace) -> None:
         source=find_series(options.source, progress=not options.quiet),
         ids=ids,
         what=SegExport(
-            options.threshold, tuple(options.pair) if options.pair else None, options.identity
+            0.5 if options.threshold is None else options.threshold,
+            tuple(options.pair) if options.pair else None,
+            options.identity or "none",
         ),
         predictions=options.predictions,
         progress=not options.quiet,

@@ -38,6 +38,8 @@ __all__ = [
     "source_series",
 ]
 
+# stems of a case's own files
+FILES = ("ct", "pet", "import")
 MASKS = (".nii", ".nii.gz", ".nrrd", ".nhdr")
 
 
@@ -100,6 +102,11 @@ def reader_sources(given: Sequence[str]) -> tuple[LabelSource, ...]:
             raise InputError(
                 f"--labels {each!r}: expected NAME=WHERE, such as 'Expert A=masks/a' or "
                 "'Expert A=Lesion*'"
+            )
+        if Reader(name).key in FILES:
+            raise InputError(
+                f"--labels {each!r}: an expert of that name would be stored over the scan's own "
+                "file; choose another name"
             )
         sources.append(_source(Reader(name), said))
     names = [source.reader.key for source in sources]

@@ -288,9 +288,9 @@ def _suv(series: Series, *, as_counts: bool) -> tuple[SuvDerivation | None, str]
 
 def _require_one_name(ct: Row, pet: Row) -> None:
     """Refuse a CT and a PET under one id that name two people."""
-    names = {
-        " ".join(row.series.patient_name.replace("^", " ").casefold().split()) for row in (ct, pet)
-    } - {""}
+    # as one system writes in capitals and another does not; after = the same in another script
+    spelt = (row.series.patient_name.split("=")[0].replace("^", " ") for row in (ct, pet))
+    names = {" ".join(name.casefold().split()) for name in spelt} - {""}
     if len(names) > 1:
         raise InputError(
             f"CT and PET (series {ct.number} and {pet.number}) have one {tag_name('PatientID')} "

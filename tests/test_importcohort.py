@@ -72,6 +72,10 @@ def give_mask(path: Path, mask: NDArray[np.bool_], on: Grid) -> None:
     write_volume(Volume(mask, on, "label"), path)
 
 
+def _no_more_input(_: str) -> str:
+    raise EOFError
+
+
 def test_nothing_is_written_before_somebody_says_yes(
     folder: Path, tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,6 +87,8 @@ def test_nothing_is_written_before_somebody_says_yes(
     monkeypatch.setattr("builtins.input", lambda _: "")
     assert said(folder, "--key", key, yes=False)[0] == 1
     assert not (tmp_path / "c").exists() and not (tmp_path / "new.key").exists()
+    monkeypatch.setattr("builtins.input", _no_more_input)
+    assert said(folder, "--key", key, yes=False)[0] == 1
     monkeypatch.setattr("builtins.input", lambda _: "y")
     assert said(folder, "--key", key, yes=False)[0] == 0
     assert (tmp_path / "new.key").stat().st_mode & 0o777 == 0o600
@@ -293,6 +299,7 @@ def test_names_that_fit_two_files_or_none_are_refused(folder: Path, said: Said) 
         (["Expert A"], "expected NAME=WHERE"),
         (["A=*x", "a=*y"], "--labels a twice|--labels A twice"),
         (["A=masks/none/a.nii.gz"], "no such file or folder"),
+        (["PET=*by A"], "would be stored over the scan's own file"),
     ],
 )
 def test_labels_that_say_nothing_are_refused(

@@ -242,6 +242,15 @@ def test_numbers_are_the_same_by_another_key(tmp_path: Path) -> None:
     assert len(orders) == 1
 
 
+def test_one_name_written_in_two_ways_is_one(tmp_path: Path) -> None:
+    def as_another_system(_: int, ds: Dataset) -> None:
+        ds.PatientName = "NAME^ p1^^=other script"
+
+    pet(tmp_path)  # Name^P1
+    ct(tmp_path, "ct", edit=as_another_system)
+    assert len(plan(tmp_path).sessions) == 1
+
+
 def test_two_names_under_one_id_are_refused(tmp_path: Path) -> None:
     def other(_: int, ds: Dataset) -> None:
         ds.PatientName = "Other^Person"

@@ -170,7 +170,11 @@ def _confirm(options: argparse.Namespace) -> None:
         return
     if not sys.stdin.isatty():
         raise InputError("nobody to ask whether to write this; give --yes, nothing was written")
-    if input("Write it? [y/N] ").strip().lower() not in ("y", "yes"):
+    try:
+        answer = input("Write it? [y/N] ")
+    except EOFError:
+        answer = ""
+    if answer.strip().lower() not in ("y", "yes"):
         raise InputError("nothing was written")
 
 

@@ -81,8 +81,8 @@ WATCH = """(() => {
 
 IMPORTS = {
     "boneviz": """
-from boneviz.case import Case, Reader
-from boneviz.nifti import read_volume
+from boneviz.case import CaseRef, Reader
+from boneviz.nifti import read_case
 from boneviz.palette import styles_of
 from boneviz.show.viewer import SliceViewer
 readers = [Reader("Expert A", "expert"), Reader("Expert B", "expert"),
@@ -98,11 +98,10 @@ import matplotlib.pyplot as plt
 }
 CELLS = {
     "boneviz": """
-ct, pet = read_volume(folder / "ct.nii.gz", "HU"), read_volume(folder / "pet.nii.gz", "SUVbw")
-masks = {reader: read_volume(folder / f"{name}.nii.gz", "label")
-         for reader, name in zip(readers, names[2:])}
+masks = {reader: folder / f"{name}.nii.gz" for reader, name in zip(readers, names[2:])}
+case = read_case(CaseRef("P", "", folder / "ct.nii.gz", folder / "pet.nii.gz", masks))
 viewer = SliceViewer()
-viewer.show(Case("P", "", ct, pet, masks), styles_of(readers))
+viewer.show(case, styles_of(readers))
 viewer
 """,
     "ipyniivue": """

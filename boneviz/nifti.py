@@ -9,8 +9,11 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -169,13 +172,17 @@ def read_case(ref: CaseRef, *, readers: Sequence[Reader] | None = None) -> Case:
         A mask does not lie on the CT's grid. Masks are not resampled on the way in.
     """
     try:
-        ct = read_volume(ref.ct, "HU")
         record = read_pet_record(ref.pet)
-        pet = read_volume(ref.pet, record.unit)
-        chosen = ref.masks if readers is None else {r: ref.masks[r] for r in readers}
-        masks = {
-            reader: read_volume(path, "label", label=ref.label) for reader, path in chosen.items()
-        }
+        chosen = tuple(ref.masks) if readers is None else tuple(readers)
+        tasks: list[Callable[[], Volume]] = [
+            partial(read_volume, ref.ct, "HU"),
+            partial(read_volume, ref.pet, record.unit),
+            *(partial(read_mask, ref, reader) for reader in chosen),
+        ]
+        # unpacking lets other threads run
+        with ThreadPoolExecutor(min(len(tasks), os.cpu_count() or 1)) as threads:
+            ct, pet, *outlines = threads.map(lambda task: task(), tasks)
+        masks = dict(zip(chosen, outlines, strict=True))
     except ImageFileError as error:
         raise ImageFileError(f"patient {ref.case_id}: {error}") from error
     except InputError as error:
@@ -378,17 +385,21 @@ def _labelled(array: NDArray[Any], label: LabelChoice) -> NDArray[np.bool_]:
 
 def _as_unit(array: NDArray[Any], unit: Unit) -> NDArray[Any]:
     if unit == "label":
-        values = np.unique(array)
-        if array.dtype.kind == "f" and not np.isfinite(values).all():
-            raise InputError("a mask with NaN: expected 0 and 1")
-        foreground = values[values != 0]
-        if foreground.size > 1:
-            listed = ", ".join(f"{v:g}" for v in values[:6])
-            raise InputError(
-                f"a mask with the values {listed}: expected 0 and one other; "
-                "save each structure as a mask of its own"
-            )
-        return np.asarray(array != 0)
+        marked = np.asarray(array != 0)  # a NaN, too
+        value = array.max() or array.min()
+        alike = np.count_nonzero(array == value) if value else 0
+        # to list the values takes ten times as long
+        if not np.isfinite(value) or np.count_nonzero(marked) != alike:
+            values = np.unique(array)
+            if array.dtype.kind == "f" and not np.isfinite(values).all():
+                raise InputError("a mask with NaN: expected 0 and 1")
+            if np.count_nonzero(values) > 1:
+                listed = ", ".join(f"{v:g}" for v in values[:6])
+                raise InputError(
+                    f"a mask with the values {listed}: expected 0 and one other; "
+                    "save each structure as a mask of its own"
+                )
+        return marked
     if unit == "HU" and array.dtype == np.int16:
         return array
     return array.astype(np.float32)

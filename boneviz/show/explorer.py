@@ -22,6 +22,7 @@ from boneviz.report import report_page
 from boneviz.samples import DEMONSTRATION
 from boneviz.scorecohort import score_cohort
 from boneviz.scoretable import write_table
+from boneviz.show.ahead import Ahead, following
 from boneviz.show.atlas import AtlasPanel, FoundRegions
 from boneviz.show.dial import OperatingPanel
 from boneviz.show.keep import KeepBar, files_of
@@ -110,6 +111,7 @@ class Explorer(widgets.VBox):
         if state is not None:
             self.state = select_case(self.state, read_link(state, on=self.state)[0].case_id)
         self._later = Later()
+        self._ahead = Ahead(self._read)
         self._surfaces_at = self.state.thresholds
         self._left_out: tuple[Reader, ...] = ()
         shown = self._read(self.state.case_id)
@@ -302,6 +304,7 @@ class Explorer(widgets.VBox):
         if self.comm is None:  # closed before, or never opened
             return
         self._later.cancel()
+        self._ahead.close()
         self._last.stop()
         # the matrix is on no page where there is nothing to compare
         for part in (*self.children, self.matrix.widget, self.layout):
@@ -339,7 +342,7 @@ class Explorer(widgets.VBox):
 
     def _open(self, state: ViewState) -> None:
         try:
-            shown = self._read(state.case_id)
+            shown = self._ahead.take(state.case_id)
         except BonevizError as error:
             self._problem.value = alert(f"Still showing {self.state.case_id}: {error}")
             self.table.select(self.state.case_id)
@@ -452,6 +455,8 @@ class Explorer(widgets.VBox):
         self._await_regions()
         self._later.do("operating", self._render_operating)
         self._later.do("surfaces", lambda: self._render_surfaces(shown))
+        after = following(self.state.case_ids, self.state.case_id)
+        self._later.do("ahead", lambda: self._ahead.prepare(after, beside=shown.case))
 
     def _await_regions(self) -> None:
         # no region of the pair before stays under this one's name

@@ -10,7 +10,7 @@ import { storeOf } from "./front/store.js";
 import { Scene } from "./front/scene.js";
 import { canBlend, cutOf, dialName, withBlend } from "./front/blend.js";
 import { Pictures } from "./front/pictures.js";
-import { drawOverlay } from "./front/overlay.js";
+import { drawCrosshair, drawLettering } from "./front/overlay.js";
 import { buildChrome, el, fillLegend, swatch } from "./front/chrome.js";
 import { movedRange, petNumber, rangeOf, showPet } from "./front/pet.js";
 import { buildModebar } from "./front/modebar.js";
@@ -27,6 +27,7 @@ import { listenTo } from "./front/input.js";
 const LOOK_TRAITS = ["level", "width", "suv_min", "suv_max", "counts_range", "opacity", "mode", "colour_map", "exact", "visible", "view", "pair", "heat", "thresholds", "dial"];
 const TELL_EVERY_MS = 50;
 const SPEAK_AFTER_MS = 700;
+const WRITE_EVERY_MS = 100;
 const MAX_ZOOM = 40;
 
 export class SliceView {
@@ -45,8 +46,12 @@ export class SliceView {
     this.drawn = /** @type {Record<string, string>} */ ({});
     this.frame = 0;
     this.size = "";
-    this.timers = { tell: 0, speak: 0 };
+    this.timers = { tell: 0, speak: 0, write: 0 };
     this.toldAt = 0;
+    this.wroteAt = 0;
+    this.unwritten = () => {};
+    this.lettered = "";
+    this.warm = false;
     this.scene = /** @type {Scene | Pictures | null} */ (null);
     this.dialled = /** @type {{key: string, held: import("./front/blend.js").Blended | null}} */ ({ key: "", held: null });
     /** Stop waiting for the loss of the graphics context. */
@@ -91,6 +96,7 @@ export class SliceView {
     this.image = el("canvas", { class: "bv-image", "data-testid": "slices", "aria-hidden": "true" });
     this.layer = el("canvas", { class: "bv-layer", "data-testid": "overlay", "aria-hidden": "true" });
     this.pen = this.layer.getContext("2d");
+    this.lettering = el("canvas", { class: "bv-layer", "aria-hidden": "true" });
     this.captions = Object.fromEntries(
       PLANE_NAMES.map((name) => [name, el("div", { class: "bv-caption", "data-testid": `caption-${name}` })]),
     );
@@ -102,7 +108,7 @@ export class SliceView {
         class: "bv-stage", tabindex: 0, role: "application", "data-testid": "stage",
         "aria-label": "Slices through the patient: axial, sagittal, coronal and PET projection. Press ? for keys.",
       },
-      this.image, this.layer, ...Object.values(this.captions), this.message, this.chrome.helpBox,
+      this.image, this.lettering, this.layer, ...Object.values(this.captions), this.message, this.chrome.helpBox,
     );
     // JupyterLab must not take the keys and clicks meant for the viewer
     this.root = el(
@@ -184,8 +190,7 @@ export class SliceView {
 
   dispose() {
     cancelAnimationFrame(this.frame);
-    clearTimeout(this.timers.tell);
-    clearTimeout(this.timers.speak);
+    for (const timer of Object.values(this.timers)) clearTimeout(timer);
     for (const step of this.undo.splice(0)) step();
     this.artist.leave();
     this.unwatch();
@@ -205,6 +210,7 @@ export class SliceView {
       this.chrome.patient.textContent = load.info.patient;
       this.chrome.patient.title = load.info.notes.join("\n");
       this.say(`Loading ${Math.round((100 * load.received) / load.total)} %`);
+      this.warmUp(load.info);
       return;
     }
     if (!this.scene || this.serial === load.info.serial) return;
@@ -228,14 +234,26 @@ export class SliceView {
     fillLegend(this.chrome.legend, load.info.readers, (name) => this.toggleReader(name));
     this.chrome.legend.append(this.chrome.dial);
     this.artist.open();
-    this.refresh();
+    // at once: what the next frame waits for, the GPU has before it
+    this.paint();
+  }
+
+  /** Have the GPU make its programs while the first case is on its way. @param {import("./front/store.js").CaseInfo} info */
+  warmUp(info) {
+    if (this.warm || !(this.scene instanceof Scene)) return;
+    this.warm = true;
+    try {
+      this.scene.warmUp(info, this.look, planOf(this.wish, info));
+    } catch (error) {
+      this.fallBack(/** @type {Error} */ (error).message);
+    }
   }
 
   /** Leave nothing on the page of the case before. */
   forget() {
-    clearTimeout(this.timers.tell);
-    clearTimeout(this.timers.speak);
-    this.timers = { tell: 0, speak: 0 };
+    for (const timer of Object.values(this.timers)) clearTimeout(timer);
+    this.timers = { tell: 0, speak: 0, write: 0 };
+    delete this.root.dataset.busy;
     this.serial = 0;
     this.views = {};
     delete this.root.dataset.drawn;
@@ -385,7 +403,7 @@ export class SliceView {
       { text: this.captions[name].textContent ?? "", x: box.x + 8, y: box.y + 8 }
     ));
     const ratio = this.image.width / this.stage.clientWidth;
-    const seen = { image: this.image, layer: this.layer, ratio, captions };
+    const seen = { image: this.image, layers: [this.lettering, this.layer], ratio, captions };
     const key = keyOf(plan, held.info, thresholds);
     snapshot({ ...seen, key, words: wordsOf(plan, held.info, this.look) }).toBlob((picture) => {
       const address = URL.createObjectURL(/** @type {Blob} */ (picture));
@@ -480,6 +498,7 @@ export class SliceView {
     if (!this.info || !lattice || !scene || !width || this.serial !== this.info.serial) return;
     const { held, plan, thresholds } = this.cast;
     const { info } = held;
+    const own = this.info; // without the dial
     const ratio = Math.min(window.devicePixelRatio || 1, 3);
     const { height, boxes } = arrange(width, lattice, this.alone);
     this.resize(width, height, ratio, JSON.stringify(boxes));
@@ -517,13 +536,31 @@ export class SliceView {
       }
       this.caption(plane, box, sliceMm, slice, lattice.shape);
     }
-    drawOverlay(this.pen, ratio, this.views, this.cursor, {
-      suvMin: look.suvMin, suvMax: look.suvMax, colourMap: look.colourMap, unit: info.pet.unit, barIn: boxes.mip ? "mip" : this.alone,
-    });
+    const bar = { suvMin: look.suvMin, suvMax: look.suvMax, colourMap: look.colourMap, unit: info.pet.unit, barIn: boxes.mip ? "mip" : this.alone };
+    const lettered = JSON.stringify([this.views, bar]);
+    if (this.lettered !== lettered) drawLettering(this.lettering.getContext("2d"), ratio, this.views, bar);
+    this.lettered = lettered;
+    drawCrosshair(this.pen, ratio, this.views, this.cursor);
     this.artist.ring(this.pen);
-    this.showValues(look, plan, held, thresholds);
-    this.modebar.show(plan, this.info, thresholds, look.colourMap);
     this.root.dataset.drawn = String(this.serial);
+    this.write(() => {
+      this.showValues(look, plan, held, thresholds);
+      this.modebar.show(plan, own, thresholds, look.colourMap);
+    });
+  }
+
+  /** Put words and numbers on the page after the picture, at most every 100 ms: a browser lays out and draws text longer than a slice. @param {() => void} job */
+  write(job) {
+    this.unwritten = job;
+    this.root.dataset.busy = "true";
+    if (this.timers.write) return;
+    const wait = Math.max(0, this.wroteAt + WRITE_EVERY_MS - performance.now());
+    this.timers.write = window.setTimeout(() => {
+      this.timers.write = 0;
+      this.wroteAt = performance.now();
+      delete this.root.dataset.busy;
+      this.unwritten();
+    }, wait);
   }
 
   /** @param {number} width @param {number} height @param {number} ratio @param {string} boxes where the panels are: what lies between them is cleared */
@@ -534,7 +571,8 @@ export class SliceView {
     this.size = size;
     this.stage.style.height = `${height}px`;
     this.drawn = {};
-    for (const canvas of [this.image, this.layer]) {
+    this.lettered = "";
+    for (const canvas of [this.image, this.lettering, this.layer]) {
       canvas.width = w;
       canvas.height = h;
       canvas.style.width = `${width}px`;

@@ -359,10 +359,12 @@ class NotebookPage:
         assert check(), f"still not so after {seconds} s"
 
     def settle(self) -> None:
-        """Wait until three animation frames have passed."""
+        """Wait until three animation frames have passed and words stand beside the pictures."""
         self.page.evaluate(
             """async () => {
-              for (let i = 0; i < 3; i++) await new Promise((done) => requestAnimationFrame(done));
+              const frame = () => new Promise((done) => requestAnimationFrame(done));
+              for (let i = 0; i < 3; i++) await frame();
+              for (let i = 0; i < 300 && document.querySelector('[data-busy]'); i++) await frame();
             }"""
         )
 

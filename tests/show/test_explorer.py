@@ -195,6 +195,20 @@ def test_beside_an_event_loop_3d_waits_for_the_slices(
     assert (mark.x[0], mark.y[0], mark.z[0]) == explorer.state.cursor_mm != (1.0, 2.0, 3.0)
 
 
+def test_the_patient_after_this_one_is_read_ahead(
+    explorer: Explorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, ahead = explorer._ahead._next
+    assert name == explorer.state.case_ids[1] == "P02"
+    waiting = ahead.result(10)
+    shown: list[object] = []
+    render = explorer._render_case
+    monkeypatch.setattr(explorer, "_render_case", lambda case: (shown.append(case), render(case)))
+    explorer.select("P02")
+    assert shown == [waiting]
+    assert explorer._ahead._next[0] == "P03"
+
+
 def test_a_closed_explorer_says_so_where_it_is_displayed(
     explorer: Explorer, capsys: pytest.CaptureFixture[str]
 ) -> None:

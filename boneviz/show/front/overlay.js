@@ -1,4 +1,4 @@
-/** Draws over the slices, on a layer of its own: crosshair, letters, scale bars, colour bar. */
+/** Draws over the slices: the crosshair on a layer of its own, letters and bars on another that seldom changes. */
 
 import { PLANES, PLANE_NAMES, roundLength, toScreen } from "./geometry.js";
 import { colourTable, ticks } from "./window.js";
@@ -12,14 +12,8 @@ const INK = "rgba(236, 240, 244, 0.92)";
 const FAINT = "rgba(236, 240, 244, 0.62)";
 const SHADE = "rgba(0, 0, 0, 0.75)";
 
-/**
- * @param {CanvasRenderingContext2D} pen
- * @param {number} ratio
- * @param {Partial<Record<PlaneName, View>>} views
- * @param {Vec3} cursor
- * @param {{suvMin: number, suvMax: number, colourMap: string, unit: string, barIn: PlaneName | null}} look
- */
-export function drawOverlay(pen, ratio, views, cursor, look) {
+/** Draw something anew in each panel that is seen, and nowhere beyond it. @param {CanvasRenderingContext2D} pen @param {number} ratio @param {Partial<Record<PlaneName, View>>} views @param {(plane: PlaneName, view: View) => void} draw */
+function inPanels(pen, ratio, views, draw) {
   pen.setTransform(ratio, 0, 0, ratio, 0, 0);
   pen.clearRect(0, 0, pen.canvas.width / ratio, pen.canvas.height / ratio);
   for (const plane of PLANE_NAMES) {
@@ -29,12 +23,30 @@ export function drawOverlay(pen, ratio, views, cursor, look) {
     pen.beginPath();
     pen.rect(view.box.x, view.box.y, view.box.width, view.box.height);
     pen.clip();
-    crosshair(pen, plane, view, cursor, ratio);
+    draw(plane, view);
+    pen.restore();
+  }
+}
+
+/** What moves with the cursor. @param {CanvasRenderingContext2D} pen @param {number} ratio @param {Partial<Record<PlaneName, View>>} views @param {Vec3} cursor */
+export function drawCrosshair(pen, ratio, views, cursor) {
+  inPanels(pen, ratio, views, (plane, view) => crosshair(pen, plane, view, cursor, ratio));
+}
+
+/**
+ * Letters of orientation, scale bars and the bar of colours.
+ *
+ * @param {CanvasRenderingContext2D} pen
+ * @param {number} ratio
+ * @param {Partial<Record<PlaneName, View>>} views
+ * @param {{suvMin: number, suvMax: number, colourMap: string, unit: string, barIn: PlaneName | null}} look
+ */
+export function drawLettering(pen, ratio, views, look) {
+  inPanels(pen, ratio, views, (plane, view) => {
     letters(pen, plane, view.box);
     scaleBar(pen, view);
     if (look.barIn === plane) colourBar(pen, view.box, look);
-    pen.restore();
-  }
+  });
 }
 
 /** @param {CanvasRenderingContext2D} pen @param {PlaneName} plane @param {View} view @param {Vec3} cursor @param {number} ratio */

@@ -199,6 +199,22 @@ export class Scene {
     gl.uniform1i(this.at("uColours"), 3);
   }
 
+  /** Draw volumes of one voxel with the programs that a case will need: to make them takes longer than to use them. @param {import("./store.js").CaseInfo} info @param {Look} look @param {import("./modes.js").Plan} plan */
+  warmUp(info, look, plan) {
+    for (const [name, volume] of Object.entries(info.volumes)) {
+      this.upload(name, new Uint8Array(2), { ...volume, lattice: { ...volume.lattice, shape: [1, 1, 1] } });
+    }
+    const [x, y, z] = info.volumes.ct.lattice.origin;
+    const view = /** @type {View} */ ({ box: { x: 0, y: 0, width: 2, height: 2 }, centre: [x, y, z], pxPerMm: 1 });
+    const shown = {
+      lines: plan.lines, fill: plan.fill, readers: info.readers, thresholds: {}, dial: {}, revision: 0, box: /** @type {[number[], number[]]} */ ([[0, 0, 0], [0, 0, 0]]),
+      pairColours: info.pair_colours, heatColours: info.heat_colours,
+    };
+    for (const plane of /** @type {PlaneName[]} */ (["axial", "mip"])) this.draw(plane, view, [x, y, z], look, shown, 1);
+    this.gl.flush();
+    this.clear();
+  }
+
   /** Paint everything in the colour of the lines between panels. */
   clear() {
     const gl = this.gl;

@@ -49,10 +49,10 @@ export function linesOf(widths, room) {
 }
 
 /**
- * @param {{image: HTMLCanvasElement, layer: HTMLCanvasElement, ratio: number, captions: {text: string, x: number, y: number}[], key: Meaning[], words: string}} seen
+ * @param {{image: HTMLCanvasElement, layers: HTMLCanvasElement[], ratio: number, captions: {text: string, x: number, y: number}[], key: Meaning[], words: string}} seen
  * @returns {HTMLCanvasElement}
  */
-export function snapshot({ image, layer, ratio, captions, key, words }) {
+export function snapshot({ image, layers, ratio, captions, key, words }) {
   const canvas = document.createElement("canvas");
   const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   const width = image.width / ratio;
@@ -64,7 +64,7 @@ export function snapshot({ image, layer, ratio, captions, key, words }) {
   pen.fillStyle = "#101418";
   pen.fillRect(0, 0, canvas.width, canvas.height);
   pen.drawImage(image, 0, 0);
-  pen.drawImage(layer, 0, 0);
+  for (const layer of layers) pen.drawImage(layer, 0, 0);
   pen.setTransform(ratio, 0, 0, ratio, 0, 0);
   pen.font = FONT;
   pen.textBaseline = "top";

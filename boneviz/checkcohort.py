@@ -27,6 +27,7 @@ from boneviz.errors import BonevizError
 from boneviz.folds import Folds
 from boneviz.nifti import prediction_files, read_mask, read_prediction, read_volume
 from boneviz.paths import inside
+from boneviz.petrecord import read_pet_record
 from boneviz.volume import Unit, Volume
 
 __all__ = ["Checkup", "check_cohort"]
@@ -93,7 +94,7 @@ def check_cohort(cohort: Cohort, *, progress: bool = True) -> Checkup:
 def _case(cohort: Cohort, ref: CaseRef) -> tuple[Facts, list[Finding]]:
     who = ref.case_id
     found: list[Finding] = []
-    ct, pet = _read(ref.ct, "HU", who, found), _read(ref.pet, "SUVbw", who, found)
+    ct, pet = _read(ref.ct, "HU", who, found), _read_pet(ref, found)
     masks: dict[Reader, Volume] = {}
     for reader in ref.masks:
         try:
@@ -102,7 +103,7 @@ def _case(cohort: Cohort, ref: CaseRef) -> tuple[Facts, list[Finding]]:
             found.append(_error(who, "files", str(error)))
     if ct is not None:
         found += check_ct(who, ct)
-    if pet is not None:
+    if pet is not None and pet.unit == "SUVbw":
         found += check_pet(who, pet)
     if ct is not None and pet is not None:
         found += check_grids(who, ct.grid, pet.grid)
@@ -116,7 +117,7 @@ def _case(cohort: Cohort, ref: CaseRef) -> tuple[Facts, list[Finding]]:
         ref.patient_id,
         "" if ct is None else ct.grid.describe(),
         None if ct is None else ct.grid.spacing_mm,
-        float("nan") if pet is None else float(pet.array.max()),
+        float("nan") if pet is None or pet.unit != "SUVbw" else float(pet.array.max()),
         {reader.name: mask.volume_ml for reader, mask in masks.items()},
         {what: hash_of_voxels(scan) for what, scan in scans.items() if scan is not None},
     )
@@ -129,6 +130,16 @@ def _read(path: Path, unit: Unit, who: str, found: list[Finding]) -> Volume | No
     except BonevizError as error:
         found.append(_error(who, "files", str(error)))
     return None
+
+
+def _read_pet(ref: CaseRef, found: list[Finding]) -> Volume | None:
+    """Read the PET in the unit that its record says."""
+    try:
+        unit = read_pet_record(ref.pet).unit
+    except BonevizError as error:
+        found.append(_error(ref.case_id, "files", str(error)))
+        return None
+    return _read(ref.pet, unit, ref.case_id, found)
 
 
 def _predictions(cohort: Cohort, ref: CaseRef, ct: Volume | None) -> Iterator[Finding]:

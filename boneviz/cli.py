@@ -6,7 +6,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from boneviz.commands import archive, cohorts, exchange, learning, opening, scoring, study
+from boneviz.commands import (
+    archive,
+    cohorts,
+    exchange,
+    importing,
+    learning,
+    opening,
+    scoring,
+    study,
+)
 from boneviz.commands.parser import Commands
 from boneviz.errors import BonevizError
 
@@ -40,6 +49,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     commands = Commands()
-    for group in (cohorts, archive, exchange, learning, study, scoring, opening):
+    for group in (cohorts, importing, exchange, archive, learning, study, scoring, opening):
         group.add(commands)
     return commands.parser

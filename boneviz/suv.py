@@ -36,6 +36,12 @@ GE_SCAN = "GE scan date and time (0009,100D)"
 PHILIPS_SUV = "Philips SUV factor (7053,1000)"
 PHILIPS_ACTIVITY = "Philips activity factor (7053,1009)"
 
+# the terms of Units, SUVType, CorrectedImage and DecayCorrection, PS3.3 C.8.9.1 and C.8.9.4
+CODES = (
+    "CNTS NONE CM2 CM2ML PCNT CPS BQML MGMINML UMOLMINML MLMING MLG 1CM UMOLML PROPCNTS PROPCPS "
+    "MLMINML MLML GML STDDEV BSA BW LBM LBMJAMES128 LBMJANMA IBW DECY ATTN SCAT DTIM MOTN PMOT CLN "
+    "RAN RADL DCAL NORM START ADMIN"
+)
 WEIGHT_KG = (0.5, 400.0)
 DOSE_BQ = (1e6, 1e10)  # 370 written in MBq falls far below, and so does 370000 in kBq
 HALF_LIFE_S = (60.0, 1e6)  # rubidium-82 has 76 s, iodine-124 361 000 s
@@ -163,7 +169,7 @@ def derive_suv(header: PetHeader) -> SuvDerivation:
     tags: dict[str, float | str] = {UNITS: units}
     if units == "GML":
         if header.suv_type != "BW":
-            found = "is absent" if not header.suv_type else f"is {header.suv_type}"
+            found = "is absent" if not header.suv_type else f"is {_short(header.suv_type)}"
             raise InputError(
                 f"{UNITS} is GML and {SUV_TYPE} {found}: expected BW, SUV by body weight; "
                 f"export the PET in BQML, {AS_COUNTS}"
@@ -363,8 +369,8 @@ def _positive(value: float | None) -> bool:
 
 
 def _short(code: str) -> str:
-    """Return a code for a message: what is no code may be anything, a name included."""
-    return code if code.isalnum() and code.isupper() and len(code) <= 16 else "not a code"
+    """Return a code for a message: what DICOM does not define may be anything, a name included."""
+    return code if code in CODES.split() else "not a code that DICOM defines"
 
 
 _TAG_OF = {

@@ -125,7 +125,7 @@ REFUSALS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("GML uncorrected", {"units": "GML", "suv_type": "BW", "corrections": ()}, "without ATTN"),
     ("decay NONE", {"decay_correction": "NONE"}, r"DecayCorrection \(0054,1102\) is NONE"),
     ("decay absent", {"decay_correction": None}, r"DecayCorrection \(0054,1102\) is absent"),
-    ("decay odd", {"decay_correction": "END"}, r"DecayCorrection \(0054,1102\) is END"),
+    ("decay odd", {"decay_correction": "END"}, r"DecayCorrection \(0054,1102\) is not a code"),
     ("no weight", {"weight_kg": None}, r"PatientWeight \(0010,1030\) is absent"),
     ("weight 0", {"weight_kg": 0.0}, r"PatientWeight \(0010,1030\) is 0 kg: expected 0.5 to 400"),
     ("weight in g", {"weight_kg": 70e3}, r"PatientWeight \(0010,1030\) is 70000 kg"),

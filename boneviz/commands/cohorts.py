@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from math import isnan
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from boneviz.errors import BonevizError, InputError
 
 if TYPE_CHECKING:
     from boneviz.checkcohort import Checkup
-    from boneviz.checkup import Finding
+    from boneviz.checkup import Facts, Finding
 
 __all__ = ["add"]
 
@@ -94,7 +95,7 @@ def _print_contents(cohort: Cohort, checkup: Checkup) -> None:
     for facts in checkup.facts[:MOST_CASES]:
         outlined = ", ".join(f"{name} {ml:.1f} mL" for name, ml in facts.volumes_ml.items())
         print(
-            f"  {facts.case_id}: CT {facts.ct or 'not readable'}; SUVmax {facts.suv_max:.1f}; "
+            f"  {facts.case_id}: CT {facts.ct or 'not readable'}; {_suv_max(facts)}; "
             f"{outlined or 'no outlines'}"
         )
     if len(checkup.facts) > MOST_CASES:
@@ -103,6 +104,10 @@ def _print_contents(cohort: Cohort, checkup: Checkup) -> None:
         ml = [f.volumes_ml[reader.name] for f in checkup.facts if reader.name in f.volumes_ml]
         if len(ml) > 1:
             print(f"  {reader.name}: {min(ml):.1f} to {max(ml):.1f} mL, median {median(ml):.1f}")
+
+
+def _suv_max(facts: Facts) -> str:
+    return "no SUVmax" if isnan(facts.suv_max) else f"SUVmax {facts.suv_max:.1f}"
 
 
 def _print_findings(findings: Sequence[Finding]) -> None:

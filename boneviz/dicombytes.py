@@ -117,7 +117,7 @@ def read_object(path: Path, sop_classes: Mapping[str, str]) -> FileDataset:
     if DEFLATED in content[:2048]:
         _require_small(content)
     dataset = pydicom.dcmread(io.BytesIO(content))
-    found = str(dataset.get("SOPClassUID", ""))
+    found = text(dataset, "SOPClassUID")
     if found not in sop_classes:
         known = pydicom.uid.UID(found).name if found else "nothing"
         kind = "another class" if known == found else known
@@ -196,15 +196,19 @@ def uid(dataset: Dataset, keyword: str) -> str | None:
     value = dataset.get(keyword)
     if value in (None, ""):
         return None
-    if not re.fullmatch(r"[0-9.]{1,64}", str(value)):
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9.]{1,64}", value):
         raise ImageFileError(f"{named(keyword)} is no UID: expected up to 64 digits and dots")
     return str(value)
 
 
 def text(dataset: Dataset, keyword: str) -> str:
-    """Return a text as the file has it, empty where absent; it is a stranger's and not escaped."""
+    """Return a text as the file has it, empty where absent or no text; it is a stranger's.
+
+    It is not escaped.
+    """
     value = dataset.get(keyword)
-    if value is None:
+    # a data set as text would quote all it holds, and takes for ever where it is deeply nested
+    if value is None or isinstance(value, pydicom.Sequence):
         return ""
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return "\\".join(str(each) for each in value)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import os
+import re
 import struct
 import zlib
 from collections.abc import Sequence
@@ -34,6 +37,7 @@ from boneviz.suv import PetHeader
 __all__ = ["MULTIFRAME", "FileHeader", "NotDicomError", "PixelFormat", "Slice", "read_header"]
 
 MOST_INFLATED_BYTES = 2**30
+MOST_AT_ONCE = 2**16
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 MULTIFRAME = {
     "1.2.840.10008.5.1.4.1.1.2.1": "Enhanced CT",
@@ -120,6 +124,15 @@ class FileHeader:
         return f"<{self.modality} {self.path}>"
 
 
+class _Within(io.BufferedReader):
+    """A file of which nobody can ask for more than it has: room is made for what is asked."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > MOST_AT_ONCE:
+            size = min(size, max(0, os.fstat(self.fileno()).st_size - self.tell()))
+        return super().read(size)
+
+
 def read_header(path: Path) -> FileHeader:
     """Read the header of one file.
 
@@ -131,7 +144,7 @@ def read_header(path: Path) -> FileHeader:
         It is DICOM and cannot be read; the message starts with the path.
     """
     try:
-        with path.open("rb") as stream:
+        with _Within(io.FileIO(path)) as stream:
             start = stream.read(1024)
             stream.seek(0)
             # files of old systems begin with their first element, of group 2 or 8
@@ -198,6 +211,8 @@ def _header(
         syntax = "1.2.840.10008.1.2" + ("" if implicit else ".1" if little else ".2")
     sop_class = text(dataset, "SOPClassUID") or text(meta, "MediaStorageSOPClassUID")
     modality = text(dataset, "Modality").upper()
+    # whatever else stands there is no modality, and may be a name: it is said in messages
+    modality = modality if re.fullmatch(r"[A-Z0-9_ ]{1,16}", modality) else ""
     n_frames = count(dataset, "NumberOfFrames") or 1
     return FileHeader(
         path=path,

@@ -27,6 +27,7 @@ from boneviz.errors import BonevizError, ImageFileError, InputError, LedgerError
 from boneviz.files import sha256_of
 from boneviz.ledger import Ledger, Seal
 from boneviz.nifti import read_volume, write_volume
+from boneviz.paths import is_file
 from boneviz.scorerow import Status
 from boneviz.teaching import Committed, Session, commit, reveal
 from boneviz.version import __version__
@@ -122,7 +123,14 @@ class LearnerFile:
                 results += [_result(each) for each in row.payload["results"]]
             except LedgerError:
                 raise
-            except (KeyError, TypeError, ValueError, AttributeError, BonevizError) as error:
+            except (
+                KeyError,
+                TypeError,
+                ValueError,
+                AttributeError,
+                OverflowError,
+                BonevizError,
+            ) as error:
                 raise LedgerError(
                     f"{where} is no row of a teaching session ({error}); it was written by another "
                     "version of boneviz or by something else"
@@ -315,7 +323,7 @@ def _started(payload: Mapping[str, Any]) -> Session:
 
 def _drawing(folder: Path, payload: Mapping[str, Any]) -> Drawing:
     path = _path(folder, str(payload["case"]))
-    if not path.is_file():
+    if not is_file(path):
         raise LedgerError(f"{path}: no such drawing, but it was committed; copy it back")
     found, expected = sha256_of(path), str(payload["sha256"])
     if found != expected:

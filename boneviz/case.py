@@ -60,6 +60,11 @@ class Reader:
                 f"a reader named {self.name!r}: expected a text, not blank, without control "
                 "characters"
             )
+        if len(self.key.encode()) > MOST_BYTES_OF_NAME:
+            raise InputError(
+                f"a reader named {self.name!r}: expected a name of at most {MOST_BYTES_OF_NAME} "
+                "bytes, as files are named after it"
+            )
         if self.kind not in get_args(ReaderKind):
             raise InputError(
                 f"reader {self.name}: kind {self.kind!r}, "
@@ -153,7 +158,8 @@ class CaseRef:
             ):
                 raise CohortError(
                     f"{what} {name!r}: expected a name without slashes and control characters "
-                    f"that does not start with a dot, of at most {MOST_BYTES_OF_NAME} bytes; rename it"
+                    f"that does not start with a dot, of at most {MOST_BYTES_OF_NAME} bytes; "
+                    "rename it"
                 )
         object.__setattr__(self, "masks", MappingProxyType(dict(self.masks)))
 

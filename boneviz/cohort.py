@@ -32,6 +32,7 @@ from boneviz.folds import Folds
 from boneviz.nnunet import is_nnunet, read_nnunet
 from boneviz.paths import inside, is_file
 from boneviz.patientfolders import one_patient, patients_in
+from boneviz.petrecord import pet_record_path
 
 __all__ = ["Case", "CaseRef", "Cohort", "Folds", "Prediction", "Reader"]
 
@@ -210,6 +211,8 @@ class Cohort:
                     raise CohortError(
                         f"patient {who}: column {column} gives {value!r}, expected an existing file"
                     )
+                if paths == "inside" and column == "pet":
+                    inside(root, pet_record_path(value), what=f"patient {who}, record of its PET")
             session = row.get("session")
             cases.append(
                 CaseRef(

@@ -6,7 +6,6 @@ import io
 import os
 import re
 import struct
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +14,7 @@ from typing import Any
 
 import pydicom
 
+from boneviz.dicombytes import require_sound_meta
 from boneviz.dicomvalues import (
     clock_of,
     codes,
@@ -36,7 +36,6 @@ from boneviz.suv import PetHeader
 
 __all__ = ["MULTIFRAME", "FileHeader", "NotDicomError", "PixelFormat", "Slice", "read_header"]
 
-MOST_INFLATED_BYTES = 2**30
 MOST_AT_ONCE = 2**16
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 MULTIFRAME = {
@@ -151,14 +150,13 @@ def read_header(path: Path) -> FileHeader:
             bare = start[:2] in (b"\x08\x00", b"\x02\x00") and start[132:133] != b""
             if start[128:132] != b"DICM" and not bare:
                 raise NotDicomError(f"{path}: not a DICOM file")
-            if DEFLATED in start:
-                _require_small(path)
+            require_sound_meta(stream)
             dataset = pydicom.dcmread(stream, stop_before_pixels=True, force=bare)
             deflated = dataset.file_meta.get("TransferSyntaxUID") == DEFLATED.decode()
             pixel_bytes = None if deflated else _pixel_bytes(stream, dataset)
         return _header(path, dataset, pixel_bytes)
-    except ImageFileError:
-        raise
+    except ImageFileError as error:
+        raise error if str(path) in str(error) else ImageFileError(f"{path}: {error}") from None
     except OSError as error:
         raise ImageFileError(f"{path}: cannot be opened ({error.strerror})") from error
     except Exception as error:
@@ -167,24 +165,6 @@ def read_header(path: Path) -> FileHeader:
             f"{path}: cannot be read as DICOM ({type(error).__name__}); the file is damaged or "
             "truncated, copy it again from its source"
         ) from None
-
-
-def _require_small(path: Path) -> None:
-    """Refuse a deflated file that would fill the memory."""
-    inflater, inflated = zlib.decompressobj(-zlib.MAX_WBITS), 0
-    with path.open("rb") as stream:
-        stream.seek(132)
-        element = stream.read(12)
-        stream.seek(struct.unpack("<I", element[8:12])[0] + 144)
-        rest = stream.read(2**20)
-        while rest and not inflater.eof:
-            inflated += len(inflater.decompress(rest, 2**24))
-            if inflated > MOST_INFLATED_BYTES:
-                raise ImageFileError(
-                    f"{path}: inflates to more than {MOST_INFLATED_BYTES} bytes, which no slice "
-                    "has; the file is damaged, export it anew"
-                )
-            rest = inflater.unconsumed_tail or stream.read(2**20)
 
 
 def _pixel_bytes(stream: Any, dataset: pydicom.Dataset) -> tuple[int, int] | None:

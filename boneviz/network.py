@@ -54,7 +54,9 @@ class NetConfig:
             if type(number) is not int:
                 raise InputError(f"network with {number!r} of something: expected whole numbers")
         if len(self.filters) > MOST_LEVELS:
-            raise InputError(f"filters of {len(self.filters)} levels: expected at most {MOST_LEVELS}")
+            raise InputError(
+                f"filters of {len(self.filters)} levels: expected at most {MOST_LEVELS}"
+            )
         if len(self.filters) < 2 or min(self.filters) < 1:
             raise InputError(f"filters {self.filters}: expected at least two positive numbers")
         if self.architecture == "dynunet" and len(self.filters) < 3:

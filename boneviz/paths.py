@@ -32,8 +32,8 @@ def inside(root: Path, path: str | Path, *, what: str) -> Path:
     Raises
     ------
     CohortError
-        The path ends outside of `root`, or nowhere (a loop of links, a character no path has, a name
-        too long for one).
+        The path ends outside of `root`, or nowhere (a loop of links, a character or a
+        length that no path has).
     """
     joined = Path(root) / path
     try:

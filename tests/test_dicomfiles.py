@@ -144,7 +144,7 @@ def test_text_is_read_in_its_own_character_set(tmp_path: Path) -> None:
 
 
 def test_an_inflated_file_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("boneviz.dicomheader.MOST_INFLATED_BYTES", 2000)
+    monkeypatch.setattr("boneviz.dicombytes.MAX_INFLATED_BYTES", 2000)
 
     def long(n: int, ds: Dataset) -> None:
         ds.ImageComments = "a" * (4000 * (n == 1))

@@ -258,5 +258,7 @@ def safetensors_changed(rng: random.Random, content: bytes) -> bytes:
         rest = bytes_changed(rng, rest)
     elif kind == 6:
         return bytes_changed(rng, content)
-    length = len(header) if kind < 7 else rng.choice((0, 2**63, 2**64 - 1, len(content), length - 1))
+    length = (
+        len(header) if kind < 7 else rng.choice((0, 2**63, 2**64 - 1, len(content), length - 1))
+    )
     return struct.pack("<Q", length) + header + rest

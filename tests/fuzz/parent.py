@@ -90,9 +90,7 @@ def fuzz(plan: Mapping[str, range], *, seed: int, work: Path, out: Path = OUT) -
             if path.is_file() and path.stat().st_size < 2**24:
                 (kept / path.name).write_bytes(path.read_bytes())
         said = f"the process ended with {ended.returncode}:\n{stderr[-5000:]}"
-        outcome.wrong.append(
-            {"target": name, "number": number, "kept": str(kept), "wrong": [said]}
-        )
+        outcome.wrong.append({"target": name, "number": number, "kept": str(kept), "wrong": [said]})
         left[name] = range(number + 1, left[name].stop)
         if not left[name]:
             del left[name]

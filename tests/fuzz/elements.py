@@ -19,11 +19,12 @@ LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"UC", b"UN", b"UR", b"
 VRS = (b"DS", b"IS", b"US", b"SS", b"FD", b"FL", b"SQ", b"UI", b"LO", b"PN", b"OB", b"OW", b"UN",
        b"AT", b"DA", b"TM", b"CS", b"UT", b"??", b"\0\0")  # fmt: skip
 TEXTS = (b"", b" ", b"0", b"-1", b"2147483647", b"65535", b"99999999999999999999", b"NaN", b"inf",
-         b"1e999", b"-0.0", b"1e-300", b"1\\2\\3", b"\\", b"\\\\\\\\\\\\", b"a" * 70_000, b"\xff\xfe",
-         b"\x1b$B", b"../../outside/secret", b"20240230", b"240000", b"1.2.3", b"1" * 5000,
-         b"0\\0\\0", b"0\\0\\0\\0\\0\\0", b"1e5\\0\\0", b"\0" * 64)  # fmt: skip
-BINARY = (b"\0\0", b"\1\0", b"\xff\xff", b"\0\x80", b"\xff\x7f", b"\0" * 4, b"\xff" * 4, b"\x7f",
-          b"", b"\0\0\xc0\x7f", b"\0" * 6 + b"\xf8\x7f", b"\x08\0", b"\x10\0", b"\x20\0")  # fmt: skip
+         b"1e999", b"-0.0", b"1e-300", b"1\\2\\3", b"\\", b"\\\\\\\\\\\\", b"a" * 70_000,
+         b"\xff\xfe", b"\x1b$B", b"../../outside/secret", b"20240230", b"240000", b"1.2.3",
+         b"1" * 5000, b"0\\0\\0", b"0\\0\\0\\0\\0\\0", b"1e5\\0\\0", b"\0" * 64)  # fmt: skip
+BINARY = (b"\0\0", b"\1\0", b"\xff\xff", b"\0\x80", b"\xff\x7f", b"\0" * 4, b"\xff" * 4,
+          b"\x7f", b"", b"\0\0\xc0\x7f", b"\0" * 6 + b"\xf8\x7f", b"\x08\0",
+          b"\x10\0", b"\x20\0")  # fmt: skip
 LENGTHS = (0, 1, 2, 0xFFFE, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFE, 0xFFFFFFFF)
 
 

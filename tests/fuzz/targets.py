@@ -15,6 +15,10 @@ from typing import Any
 
 import numpy as np
 import tomli_w
+from dicommade import Scan, write_ct_series, write_pet_series
+from segmade import contour_of, ct_headers, grid_of, rt_file, seg_file, sop_uid, written
+from small import EXPERT_A, EXPERT_B, MODEL_A, STRAIGHT, prediction_of, volume_of
+
 from boneviz.case import CaseRef
 from boneviz.cohort import Cohort
 from boneviz.dicom import find_series, read_ct, read_grid, read_pet, suv_derivation
@@ -33,10 +37,6 @@ from boneviz.regionrows import read_regions
 from boneviz.rtstruct import read_rois, roi_names
 from boneviz.scoretable import csv_of, read_scores, write_scores
 from boneviz.sourceseries import SourceSeries
-
-from dicommade import Scan, write_ct_series, write_pet_series
-from segmade import contour_of, ct_headers, grid_of, rt_file, seg_file, sop_uid, written
-from small import EXPERT_A, EXPERT_B, MODEL_A, STRAIGHT, prediction_of, volume_of
 
 from .elements import dicom_changed
 from .mutations import (
@@ -218,9 +218,9 @@ def make_nrrd(**fields: Any) -> Callable[[Path], list[Path]]:
 NRRD_VALUES = (
     *(text for text in EVIL_TEXTS if len(text) < 2000), "0", "-1", "1", "2147483647", "65535",
     "99999999999999999999", "1e999", "nan nan nan", "(nan,nan,nan)", "none", "(0,0,0)",
-    "3 2 2 1", "65535 65535 65535", "4294967296 4294967296 4294967296", "-3 -2 2", "uint8", "double",
-    "block", "int64", "big", "little", "gzip", "bzip2", "ascii", "hex", "raw", "LPS", "scanner-xyz",
-    "LIST", "x%03d.raw 0 9 1", "../mask.raw", "mask.nhdr", "block size: 9" * 3, "a:=b",
+    "3 2 2 1", "65535 65535 65535", "4294967296 4294967296 4294967296", "-3 -2 2", "uint8",
+    "double", "block", "int64", "big", "little", "gzip", "bzip2", "ascii", "hex", "raw",
+    "LPS", "scanner-xyz", "LIST", "x%03d.raw 0 9 1", "../mask.raw", "mask.nhdr", "block size: 9" * 3, "a:=b",
     "data file: /etc/hostname", "data file: ../../outside/secret", "line skip: 1", "byte skip: -1",
 )  # fmt: skip
 
@@ -315,8 +315,8 @@ def checked_cohort(folder: Path) -> None:
 TOML_VALUES = (
     *(json.dumps(text) for text in EVIL_TEXTS), "nan", "-inf", "0", "-1", "2147483648",
     "9" * 400, "1e999", "true", "[]", "{}", "[[]]", '{a = 1}', "1979-05-27T07:32:00Z", "07:32:00",
-    "'''", '"""', "0x" + "f" * 400, "[" * 3000, "{a=" * 3000, '"\\u0000"', '"\\ud800"', "[[readers]]",
-    "[readers]", "[name]", "a." * 3000 + "a = 1", "name = 1", '["a", 1]', "9" * 5000,
+    "'''", '"""', "0x" + "f" * 400, "[" * 3000, "{a=" * 3000, '"\\u0000"', '"\\ud800"',
+    "[[readers]]", "[readers]", "[name]", "a." * 3000 + "a = 1", "name = 1", '["a", 1]', "9" * 5000,
 )  # fmt: skip
 
 
@@ -330,8 +330,11 @@ def each_toml(content: bytes) -> Sequence[bytes]:
     lines = content.decode().split("\n")
     for at, line in enumerate(lines):
         name, mark, _ = line.partition("=")
-        for value in TOML_VALUES if mark else ():
-            made.append("\n".join([*lines[:at], f"{name}= {value}", *lines[at + 1 :]]).encode())
+        made += [
+            "\n".join([*lines[:at], f"{name}= {value}", *lines[at + 1 :]]).encode()
+            for value in TOML_VALUES
+            if mark
+        ]
     return made
 
 
@@ -513,9 +516,9 @@ def make_link(folder: Path) -> list[Path]:
 
 
 def read_a_link(folder: Path) -> None:
-    from boneviz.show.link import read_link
-
     from show.test_link import STATE
+
+    from boneviz.show.link import read_link
 
     read_link((folder / "link.txt").read_bytes().decode(errors="replace"), on=STATE)
 
@@ -531,8 +534,9 @@ def make_scores(suffix: str) -> Callable[[Path], list[Path]]:
 
 
 def make_regions(folder: Path) -> list[Path]:
-    from boneviz.regions import regions_table
     from test_regionrows import FOUND
+
+    from boneviz.regions import regions_table
 
     (folder / "starred.csv").write_bytes(csv_of(regions_table(FOUND)))
     return [folder / "starred.csv"]

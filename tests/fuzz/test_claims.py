@@ -18,16 +18,16 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from dicommade import write_ct_series, write_pet_series
+from small import STRAIGHT
+from test_nrrdfile import nrrd_of
+
 from boneviz.dicom import find_series, read_ct, read_pet
 from boneviz.dicomseg import read_segments
 from boneviz.draft import read_draft
 from boneviz.errors import BonevizError
 from boneviz.nifti import read_volume
 from boneviz.nrrdfile import read_nrrd_mask
-
-from dicommade import write_ct_series, write_pet_series
-from small import STRAIGHT
-from test_nrrdfile import nrrd_of
 
 from .targets import make_seg, make_seg_compressed
 
@@ -129,7 +129,8 @@ CLAIMS = (
           lambda p: read_volume(p, "label"), "claims 32767 x 32767 x 32767 voxels"),
     Claim("NIfTI-2", lambda f: nifti(f / "a.nii", (65535,) * 3), lambda p: read_volume(p, "SUVbw"),
           "claims 65535 x 65535 x 65535 voxels"),
-    Claim("NRRD", lambda f: f / "a.nrrd", read_nrrd_mask, "sizes .65535, 65535, 65535.: expected 1"),
+    Claim("NRRD", lambda f: f / "a.nrrd", read_nrrd_mask,
+          "sizes .65535, 65535, 65535.: expected 1"),
     Claim("DICOM CT", lambda f: dicom(f, **FULL), only_ct, "4294836225 voxels by the header"),
     Claim("DICOM CT of frames", lambda f: dicom(f, **FULL, NumberOfFrames=65535), only_ct,
           r"65535 frames"),

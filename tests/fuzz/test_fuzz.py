@@ -112,7 +112,7 @@ def test_a_memory_error_behind_a_refusal_is_told() -> None:
     assert list(said_wrongly(ImageFileError("of CANARY"))) == ["identity: of CANARY"]
 
 
-def test_the_limit_of_memory_holds(tmp_path: Path) -> None:
+def test_the_limit_of_memory_holds() -> None:
     code = (
         "import resource\n"
         f"resource.setrlimit(resource.RLIMIT_AS, ({MOST_BYTES}, {MOST_BYTES}))\n"

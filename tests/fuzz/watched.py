@@ -66,9 +66,7 @@ class Watch:
             return
         if arguments and "joblib_memmapping_folder" in str(arguments[0]):
             return  # decoders in processes of their own, which hand over arrays there
-        if event in STARTS:
-            self.found.append(f"{event} {arguments[0]!r}")
-        elif event in WRITES:
+        if event in STARTS or event in WRITES:
             self.found.append(f"{event} {arguments[0]!r}")
         elif event in READS and isinstance(arguments[0], str | bytes | os.PathLike):
             path = os.path.realpath(os.fsdecode(arguments[0]))

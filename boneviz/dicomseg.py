@@ -109,7 +109,8 @@ def read_segments(
 
     Parameters
     ----------
-    path : one SEG, native or compressed
+    path : one SEG; frames that are compressed are decoded in a process of their own, as a damaged
+        one may end its decoder
     only : numbers of the segments wanted; all by default
     threshold : for fractional segments, above 0 and at most 1; without it they are refused,
         since where they end is the reader's choice. Others do not use it.

@@ -82,4 +82,4 @@ def each_as_link(kind: str, work: Path) -> dict[str, list[str]]:
 
 if __name__ == "__main__":
     sys.addaudithook(WATCH.hook)
-    print(json.dumps(each_as_link(sys.argv[1], Path(sys.argv[2]))))
+    print(json.dumps({kind: each_as_link(kind, Path(sys.argv[1]) / kind) for kind in FOLDERS}))

@@ -220,7 +220,8 @@ NRRD_VALUES = (
     "99999999999999999999", "1e999", "nan nan nan", "(nan,nan,nan)", "none", "(0,0,0)",
     "3 2 2 1", "65535 65535 65535", "4294967296 4294967296 4294967296", "-3 -2 2", "uint8",
     "double", "block", "int64", "big", "little", "gzip", "bzip2", "ascii", "hex", "raw",
-    "LPS", "scanner-xyz", "LIST", "x%03d.raw 0 9 1", "../mask.raw", "mask.nhdr", "block size: 9" * 3, "a:=b",
+    "LPS", "scanner-xyz", "LIST", "x%03d.raw 0 9 1", "../mask.raw", "mask.nhdr", "a:=b",
+    "block size: 9" * 3,
     "data file: /etc/hostname", "data file: ../../outside/secret", "line skip: 1", "byte skip: -1",
 )  # fmt: skip
 

@@ -28,6 +28,8 @@ __all__ = [
 ReaderKind = Literal["expert", "model", "learner"]
 # the variants of models that learned from one modality, as `boneviz.train.model_of` names them
 CT_ONLY, PET_ONLY = "CT only", "PET only"
+# patient, session and a suffix make one name, of which no file's is longer than 255
+MOST_BYTES_OF_NAME = 100
 Intent = Literal["high-sensitivity", "high-specificity", "none"]
 
 
@@ -57,6 +59,11 @@ class Reader:
             raise InputError(
                 f"a reader named {self.name!r}: expected a text, not blank, without control "
                 "characters"
+            )
+        if len(self.key.encode()) > MOST_BYTES_OF_NAME:
+            raise InputError(
+                f"a reader named {self.name!r}: expected a name of at most {MOST_BYTES_OF_NAME} "
+                "bytes, as files are named after it"
             )
         if self.kind not in get_args(ReaderKind):
             raise InputError(
@@ -143,10 +150,16 @@ class CaseRef:
             raise CohortError("a case without a patient id: name its folder or table row")
         for what, name in (("patient id", self.patient_id), ("session", self.session)):
             # they become names of files, and must not lead out of the cohort's folder
-            if re.search(r"[/\\]", name) or not name.isprintable() or name.startswith("."):
+            if (
+                re.search(r"[/\\]", name)
+                or not name.isprintable()
+                or name.startswith(".")
+                or len(name.encode()) > MOST_BYTES_OF_NAME
+            ):
                 raise CohortError(
                     f"{what} {name!r}: expected a name without slashes and control characters "
-                    "that does not start with a dot; rename it"
+                    f"that does not start with a dot, of at most {MOST_BYTES_OF_NAME} bytes; "
+                    "rename it"
                 )
         object.__setattr__(self, "masks", MappingProxyType(dict(self.masks)))
 

@@ -77,14 +77,17 @@ class Checkpoint:
         CheckpointError
             The weights are missing, damaged, or of another network than the card says.
         """
-        network = build_network(self.net)
         tensors = load_tensors(self.weights)
         try:
-            network.load_state_dict({name: t.float() for name, t in tensors.items()})
-        except RuntimeError as error:
+            # without memory of its own: a card may claim a network of any size
+            with torch.device("meta"):
+                network = build_network(self.net)
+            whole = {name: t.float() for name, t in tensors.items()}
+            network.load_state_dict(whole, assign=True)
+        except (RuntimeError, ValueError, TypeError, OverflowError) as error:
             raise CheckpointError(
                 f"{self.weights}: weights do not fit the network on the card "
-                f"({str(error).splitlines()[0]}); the two files belong to different models"
+                f"({str(error).partition(chr(10))[0]}); the two files belong to different models"
             ) from error
         return network.eval()
 
@@ -146,6 +149,8 @@ def load_checkpoint(path: str | Path, *, modality: Modality | None = None) -> Ch
         trained_on = card["trained_on"]
         if not isinstance(trained_on, list) or not all(isinstance(p, str) for p in trained_on):
             raise TypeError("trained_on is no list of patient ids")
+        if not isinstance(card["settings"], dict):
+            raise TypeError("settings are no names with values")
         checkpoint = Checkpoint(
             reader=Reader(**card["reader"]),
             net=NetConfig(**card["net"]),
@@ -162,7 +167,14 @@ def load_checkpoint(path: str | Path, *, modality: Modality | None = None) -> Ch
         )
     except CheckpointError:
         raise
-    except (ValueError, KeyError, TypeError, BonevizError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        OverflowError,
+        RecursionError,
+        BonevizError,
+    ) as error:
         raise CheckpointError(f"{card_path}: not a model's card ({error})") from error
     if (found := sha256_of(weights)) != checkpoint.checkpoint_id:
         raise CheckpointError(

@@ -30,8 +30,9 @@ from boneviz.errors import BonevizError, CohortError
 from boneviz.files import write_whole
 from boneviz.folds import Folds
 from boneviz.nnunet import is_nnunet, read_nnunet
-from boneviz.paths import inside
+from boneviz.paths import inside, is_file
 from boneviz.patientfolders import one_patient, patients_in
+from boneviz.petrecord import pet_record_path
 
 __all__ = ["Case", "CaseRef", "Cohort", "Folds", "Prediction", "Reader"]
 
@@ -206,10 +207,12 @@ class Cohort:
             for column, value in files.items():
                 if isinstance(value, str | Path) and paths == "inside":
                     inside(root, value, what=f"patient {who}, {column}")
-                if not isinstance(value, str | Path) or not (root / value).is_file():
+                if not isinstance(value, str | Path) or not is_file(root / value):
                     raise CohortError(
                         f"patient {who}: column {column} gives {value!r}, expected an existing file"
                     )
+                if paths == "inside" and column == "pet":
+                    inside(root, pet_record_path(value), what=f"patient {who}, record of its PET")
             session = row.get("session")
             cases.append(
                 CaseRef(
@@ -349,7 +352,7 @@ class Cohort:
                     "it was written by another version of boneviz"
                 )
             readers = tuple(Reader(**reader) for reader in content.get("readers", []))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise CohortError(f"{path}: not a readable cohort file: {error}") from error
         except CohortError:
             raise

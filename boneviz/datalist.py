@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from boneviz.dataset import Dataset, read_json, text_of, text_or
+from boneviz.dataset import Dataset, read_json, table_of, text_of, text_or
 from boneviz.errors import CohortError
 from boneviz.nnunet import CT_NAMES, PET_NAMES
 from boneviz.patientfolders import says
@@ -72,7 +72,7 @@ def read_datalist(
         raise CohortError(f"{path}: no item has a label, expected at least one")
     notes = [f"Left out, as without outlines: {left_out} of the datalist."] if left_out else []
     with_fold = sum("fold" in row for row in rows)
-    table = pd.DataFrame(rows)
+    table = table_of(rows, path)
     if with_fold < len(rows):
         table = table.drop(columns="fold", errors="ignore")
         if with_fold:

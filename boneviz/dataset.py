@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from boneviz.case import LabelChoice
 from boneviz.errors import CohortError
 from boneviz.folds import Folds
 
-__all__ = ["Dataset", "folds_in", "read_json", "text_of", "text_or"]
+__all__ = ["Dataset", "folds_in", "read_json", "table_of", "text_of", "text_or"]
 
 # thousands of cases; what is larger is no list of files
 MOST_BYTES = 64 * 2**20
@@ -93,6 +94,23 @@ def read_json(path: Path, *, what: str) -> Any:
         raise CohortError(f"{path}: no such file, expected {what}; check the path") from error
     except (ValueError, RecursionError) as error:
         raise CohortError(f"{path}: not readable as JSON ({error}), expected {what}") from error
+
+
+def table_of(rows: Sequence[Mapping[str, Any]], path: Path) -> pd.DataFrame:
+    """Return the rows that a file gives as a table.
+
+    Raises
+    ------
+    CohortError
+        A text in it is no Unicode: JSON can spell one half of a pair.
+    """
+    try:
+        return pd.DataFrame(list(rows))
+    except UnicodeEncodeError as error:
+        raise CohortError(
+            f"{path}: a text with half of a pair, {error.object!r}, expected Unicode; write the "
+            "file again in UTF-8"
+        ) from error
 
 
 def text_of(value: object, *, where: str) -> str:

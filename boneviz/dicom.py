@@ -201,7 +201,9 @@ def _decode_all(
     )
     tasks = [partial(_decode, n, places[n]) for n in coded]
     refused: list[ImageFileError] = []
-    for n, found in as_done(tasks, workers=min(os.cpu_count() or 1, len(coded)), killed=killed):
+    # one worker would be this process
+    workers = max(2, min(os.cpu_count() or 1, len(coded)))
+    for n, found in as_done(tasks, workers=workers, killed=killed):
         if isinstance(found, ImageFileError):
             refused.append(found)
         else:

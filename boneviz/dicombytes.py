@@ -6,13 +6,12 @@ import io
 import logging
 import math
 import re
-import struct
 import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pydicom
 from pydicom.datadict import tag_for_keyword
@@ -28,6 +27,7 @@ __all__ = [
     "quiet",
     "read_object",
     "refusing",
+    "require_sound_meta",
     "text",
     "uid",
     "whole",
@@ -35,6 +35,21 @@ __all__ = [
 
 MAX_FILE_BYTES = 2**31
 MAX_INFLATED_BYTES = 2**30
+LONG_VRS = (
+    b"OB",
+    b"OD",
+    b"OF",
+    b"OL",
+    b"OV",
+    b"OW",
+    b"SQ",
+    b"SV",
+    b"UC",
+    b"UN",
+    b"UR",
+    b"UT",
+    b"UV",
+)  # whose length has four bytes
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 
 
@@ -114,10 +129,10 @@ def read_object(path: Path, sop_classes: Mapping[str, str]) -> FileDataset:
     content = path.read_bytes()
     if content[128:132] != b"DICM":
         raise ImageFileError(f"{path}: not a DICOM file, expected a DICOM {expected}")
-    if DEFLATED in content[:2048]:
-        _require_small(content)
-    dataset = pydicom.dcmread(io.BytesIO(content))
-    found = str(dataset.get("SOPClassUID", ""))
+    stream = io.BytesIO(content)
+    require_sound_meta(stream)
+    dataset = pydicom.dcmread(stream)
+    found = text(dataset, "SOPClassUID")
     if found not in sop_classes:
         known = pydicom.uid.UID(found).name if found else "nothing"
         kind = "another class" if known == found else known
@@ -127,19 +142,55 @@ def read_object(path: Path, sop_classes: Mapping[str, str]) -> FileDataset:
     return dataset
 
 
-def _require_small(content: bytes) -> None:
-    """Refuse a deflated object that would fill the memory."""
-    (length,) = struct.unpack("<I", content[140:144])
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    rest, inflated = content[144 + length :], 0
+def require_sound_meta(stream: BinaryIO) -> None:
+    """Refuse what pydicom takes for ever over, or fills the memory with; go back to the start.
+
+    That is a sequence in the File Meta Information, which pydicom writes out, and a deflated data
+    set that inflates to more than 1 GiB.
+
+    Raises
+    ------
+    ImageFileError
+        It is one of the two.
+    """
+    stream.seek(128)
+    at = 132 if stream.read(4) == b"DICM" else 0  # of old systems, without preamble
+    deflated = False
+    while (head := _read_at(stream, at, 12))[:2] == b"\x02\x00":
+        long = head[4:6] in LONG_VRS
+        size = head[8:12] if long else head[6:8]
+        # a length of all ones is that of a sequence
+        if head[4:6] in (b"SQ", b"\xff\xff") or size == b"\xff\xff\xff\xff":
+            raise ImageFileError(
+                "a sequence in the File Meta Information, group 0002, where none belongs; the file "
+                "is damaged, export it again from its source"
+            )
+        at += 12 if long else 8
+        if head[2:4] == b"\x10\x00":  # TransferSyntaxUID (0002,0010)
+            deflated = deflated or _read_at(stream, at, len(DEFLATED)) == DEFLATED
+        at += int.from_bytes(size, "little")
+    if deflated:
+        stream.seek(at)
+        _require_small(stream)
+    stream.seek(0)
+
+
+def _read_at(stream: BinaryIO, at: int, n_bytes: int) -> bytes:
+    stream.seek(at)
+    return stream.read(n_bytes)
+
+
+def _require_small(stream: BinaryIO) -> None:
+    inflater, inflated = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    rest = stream.read(2**20)
     while rest and not inflater.eof:
         inflated += len(inflater.decompress(rest, 2**24))
-        rest = inflater.unconsumed_tail
         if inflated > MAX_INFLATED_BYTES:
             raise ImageFileError(
-                f"deflated, and inflates to more than {MAX_INFLATED_BYTES} bytes; "
-                "export it uncompressed"
+                f"deflated, and inflates to more than {MAX_INFLATED_BYTES} bytes; the file is "
+                "damaged, or export it uncompressed"
             )
+        rest = inflater.unconsumed_tail or stream.read(2**20)
 
 
 def needed(dataset: Dataset, keyword: str, where: str = "") -> Any:
@@ -196,15 +247,19 @@ def uid(dataset: Dataset, keyword: str) -> str | None:
     value = dataset.get(keyword)
     if value in (None, ""):
         return None
-    if not re.fullmatch(r"[0-9.]{1,64}", str(value)):
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9.]{1,64}", value):
         raise ImageFileError(f"{named(keyword)} is no UID: expected up to 64 digits and dots")
     return str(value)
 
 
 def text(dataset: Dataset, keyword: str) -> str:
-    """Return a text as the file has it, empty where absent; it is a stranger's and not escaped."""
+    """Return a text as the file has it, empty where absent or no text; it is a stranger's.
+
+    It is not escaped.
+    """
     value = dataset.get(keyword)
-    if value is None:
+    # a data set as text would quote all it holds, and takes for ever where it is deeply nested
+    if value is None or isinstance(value, pydicom.Sequence):
         return ""
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return "\\".join(str(each) for each in value)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import os
+import re
 import struct
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +14,7 @@ from typing import Any
 
 import pydicom
 
+from boneviz.dicombytes import require_sound_meta
 from boneviz.dicomvalues import (
     clock_of,
     codes,
@@ -33,7 +36,7 @@ from boneviz.suv import PetHeader
 
 __all__ = ["MULTIFRAME", "FileHeader", "NotDicomError", "PixelFormat", "Slice", "read_header"]
 
-MOST_INFLATED_BYTES = 2**30
+MOST_AT_ONCE = 2**16
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 MULTIFRAME = {
     "1.2.840.10008.5.1.4.1.1.2.1": "Enhanced CT",
@@ -120,6 +123,15 @@ class FileHeader:
         return f"<{self.modality} {self.path}>"
 
 
+class _Within(io.BufferedReader):
+    """A file of which nobody can ask for more than it has: room is made for what is asked."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > MOST_AT_ONCE:
+            size = min(size, max(0, os.fstat(self.fileno()).st_size - self.tell()))
+        return super().read(size)
+
+
 def read_header(path: Path) -> FileHeader:
     """Read the header of one file.
 
@@ -131,21 +143,20 @@ def read_header(path: Path) -> FileHeader:
         It is DICOM and cannot be read; the message starts with the path.
     """
     try:
-        with path.open("rb") as stream:
+        with _Within(io.FileIO(path)) as stream:
             start = stream.read(1024)
             stream.seek(0)
             # files of old systems begin with their first element, of group 2 or 8
             bare = start[:2] in (b"\x08\x00", b"\x02\x00") and start[132:133] != b""
             if start[128:132] != b"DICM" and not bare:
                 raise NotDicomError(f"{path}: not a DICOM file")
-            if DEFLATED in start:
-                _require_small(path)
+            require_sound_meta(stream)
             dataset = pydicom.dcmread(stream, stop_before_pixels=True, force=bare)
             deflated = dataset.file_meta.get("TransferSyntaxUID") == DEFLATED.decode()
             pixel_bytes = None if deflated else _pixel_bytes(stream, dataset)
         return _header(path, dataset, pixel_bytes)
-    except ImageFileError:
-        raise
+    except ImageFileError as error:
+        raise error if str(path) in str(error) else ImageFileError(f"{path}: {error}") from None
     except OSError as error:
         raise ImageFileError(f"{path}: cannot be opened ({error.strerror})") from error
     except Exception as error:
@@ -154,24 +165,6 @@ def read_header(path: Path) -> FileHeader:
             f"{path}: cannot be read as DICOM ({type(error).__name__}); the file is damaged or "
             "truncated, copy it again from its source"
         ) from None
-
-
-def _require_small(path: Path) -> None:
-    """Refuse a deflated file that would fill the memory."""
-    inflater, inflated = zlib.decompressobj(-zlib.MAX_WBITS), 0
-    with path.open("rb") as stream:
-        stream.seek(132)
-        element = stream.read(12)
-        stream.seek(struct.unpack("<I", element[8:12])[0] + 144)
-        rest = stream.read(2**20)
-        while rest and not inflater.eof:
-            inflated += len(inflater.decompress(rest, 2**24))
-            if inflated > MOST_INFLATED_BYTES:
-                raise ImageFileError(
-                    f"{path}: inflates to more than {MOST_INFLATED_BYTES} bytes, which no slice "
-                    "has; the file is damaged, export it anew"
-                )
-            rest = inflater.unconsumed_tail or stream.read(2**20)
 
 
 def _pixel_bytes(stream: Any, dataset: pydicom.Dataset) -> tuple[int, int] | None:
@@ -198,6 +191,8 @@ def _header(
         syntax = "1.2.840.10008.1.2" + ("" if implicit else ".1" if little else ".2")
     sop_class = text(dataset, "SOPClassUID") or text(meta, "MediaStorageSOPClassUID")
     modality = text(dataset, "Modality").upper()
+    # whatever else stands there is no modality, and may be a name: it is said in messages
+    modality = modality if re.fullmatch(r"[A-Z0-9_ ]{1,16}", modality) else ""
     n_frames = count(dataset, "NumberOfFrames") or 1
     return FileHeader(
         path=path,

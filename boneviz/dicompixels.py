@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import warnings
@@ -241,7 +242,8 @@ def decoded(file: FileHeader, frame: int) -> NDArray[Any]:
     syntax = _syntax(file)
     expected = (file.pixels.rows, file.pixels.columns)
     try:
-        dataset = pydicom.dcmread(file.path)
+        # from memory an element that claims 4 GiB gets what there is
+        dataset = pydicom.dcmread(io.BytesIO(file.path.read_bytes()))
         if syntax.is_encapsulated:
             data = get_frame(dataset.PixelData, frame, number_of_frames=file.n_frames)
             size = None if syntax == RLELossless else coded_size(data)

@@ -9,12 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from highdicom.seg import Segmentation
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset
+from pydicom.encaps import get_frame
+from pydicom.uid import RLELossless
 
 from boneviz.dicombytes import (
     items,
@@ -27,8 +31,10 @@ from boneviz.dicombytes import (
     uid,
     whole,
 )
-from boneviz.errors import ImageFileError, InputError
+from boneviz.dicompixels import coded_size
+from boneviz.errors import BonevizError, ImageFileError, InputError
 from boneviz.framelattice import MAX_VOXELS, Planes, lattice
+from boneviz.processes import as_done
 from boneviz.volume import Grid, Volume
 
 __all__ = ["Segment", "SegmentName", "read_segments", "segment_names"]
@@ -40,6 +46,9 @@ SOP_CLASSES = {
 LABEL_MAP_CLASS = "1.2.840.10008.5.1.4.1.1.66.7"
 BITS = {"BINARY": (1,), "FRACTIONAL": (8,), "LABELMAP": (8, 16)}
 MAX_FRAMES = 2**20
+# two bytes of RLE stand for up to 128, PS3.5 annex G
+RLE_RATIO = 64
+Masks = dict[int, NDArray[np.bool_]]
 MAX_TOGETHER = 2 * MAX_VOXELS
 
 
@@ -100,7 +109,8 @@ def read_segments(
 
     Parameters
     ----------
-    path : one SEG, native or compressed
+    path : one SEG; frames that are compressed are decoded in a process of their own, as a damaged
+        one may end its decoder
     only : numbers of the segments wanted; all by default
     threshold : for fractional segments, above 0 and at most 1; without it they are refused,
         since where they end is the reader's choice. Others do not use it.
@@ -140,7 +150,8 @@ def read_segments(
         planes, segment_of = _frames(dataset)
         grid, slice_of = lattice(planes, frame_of_reference_uid=uid(dataset, "FrameOfReferenceUID"))
         _require_fitting(grid, names, segment_of, slice_of)
-        masks = _masks(dataset, grid, names, segment_of, slice_of, level)
+        _require_pixels(dataset, grid.shape[0] * grid.shape[1] * len(slice_of))
+        masks = _decoded(path, dataset, (grid, names, segment_of, slice_of, level))
         return tuple(
             Segment(
                 name,
@@ -299,6 +310,36 @@ def _require_fitting(
         )
 
 
+def _decoded(path: Path, dataset: FileDataset, rest: tuple[Any, ...]) -> Masks:
+    """Return the voxels of each segment; compressed ones are decoded in a process of their own.
+
+    A damaged picture may end its decoder, which then takes nothing else down.
+    """
+    if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        return _masks(dataset, *rest)
+    killed = ImageFileError(
+        f"{path}: a compressed frame ended its decoder; the file is damaged, copy it again, or "
+        "export it uncompressed"
+    )
+    (found,) = as_done([partial(_masks_or_error, path, dataset, rest)], workers=2, killed=killed)
+    if isinstance(found, BonevizError):
+        raise found
+    for mask in found.values():
+        mask.setflags(write=False)
+    return found
+
+
+def _masks_or_error(
+    path: Path, dataset: FileDataset, rest: tuple[Any, ...]
+) -> Masks | BonevizError:
+    """Return an error instead of raising it: workers are ended where one of their tasks raises."""
+    try:
+        with refusing(path, "DICOM SEG"):
+            return _masks(dataset, *rest)
+    except BonevizError as error:
+        return error
+
+
 def _masks(
     dataset: FileDataset,
     grid: Grid,
@@ -306,10 +347,9 @@ def _masks(
     segment_of: NDArray[np.intp] | None,
     slice_of: NDArray[np.intp],
     level: float | None,
-) -> dict[int, NDArray[np.bool_]]:
+) -> Masks:
     """Return the voxels of each segment, (X, Y, Z), read-only."""
     columns, rows, n_slices = grid.shape
-    _require_pixels(dataset, rows * columns * len(slice_of))
     seg = Segmentation.from_dataset(dataset, copy=False)
     stacks = {name.number: np.zeros((n_slices, rows, columns), dtype=bool) for name in names}
     for at, place in enumerate(slice_of):
@@ -330,9 +370,17 @@ def _masks(
 def _require_pixels(dataset: FileDataset, n_pixels: int) -> None:
     """Refuse a file that claims more pixels than it holds."""
     found = len(needed(dataset, "PixelData"))
-    if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+    bits, size = int(dataset.BitsAllocated), (int(dataset.Rows), int(dataset.Columns))
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax.is_encapsulated:
+        first = get_frame(dataset.PixelData, 0, number_of_frames=int(dataset.NumberOfFrames))
+        holds = math.prod(size) if syntax != RLELossless else len(first) * RLE_RATIO * 8 // bits
+        if holds < math.prod(size) or (syntax != RLELossless and coded_size(first) != size):
+            raise ImageFileError(
+                f"{named('PixelData')}: a compressed frame of another size than "
+                f"{named('Rows')} {size[0]} x {named('Columns')} {size[1]}; the file is damaged"
+            )
         return
-    bits = int(dataset.BitsAllocated)
     expected = (n_pixels * bits + 7) // 8
     if found < expected:
         raise ImageFileError(

@@ -49,11 +49,12 @@ def _raw(dataset: pydicom.Dataset, tag: int) -> Any:
 
 
 def value_text(dataset: pydicom.Dataset, tag: int) -> str:
-    """Return the value of a tag as text without its padding, empty where absent."""
+    """Return the value of a tag as text without its padding, empty where absent or a sequence."""
     value = _raw(dataset, tag)
     if isinstance(value, bytes):
         return value.decode("latin-1").strip(" \0\r\n\t")
-    if value is None:
+    # a data set as text would quote all it holds, and takes for ever where it is deeply nested
+    if value is None or isinstance(value, pydicom.Sequence):
         return ""
     if isinstance(value, str | int | float):
         return str(value).strip(" \0")
@@ -79,7 +80,8 @@ def words(dataset: pydicom.Dataset, keyword: str) -> str:
     if not isinstance(raw, bytes) or (raw.isascii() and b"\x1b" not in raw):
         return text(dataset, keyword)
     try:
-        return str(dataset[keyword].value or "").strip(" \0")
+        value = dataset[keyword].value
+        return "" if isinstance(value, pydicom.Sequence) else str(value or "").strip(" \0")
     except Exception:  # an unknown or broken character set
         return text(dataset, keyword)
 

@@ -7,10 +7,13 @@ nothing that counts: what is committed is in the log, and the draft is gone then
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
-from zipfile import BadZipFile
+from typing import Any
+from zipfile import ZIP_STORED, ZipFile
 
 import numpy as np
+from numpy.typing import NDArray
 
 from boneviz.drawing import Drawing
 from boneviz.errors import GridError, InputError
@@ -50,16 +53,18 @@ def read_draft(folder: Path, case_id: str, grid: Grid) -> Drawing:
     if not path.is_file():
         return Drawing.blank(grid)
     try:
-        with np.load(path, allow_pickle=False) as found:
-            position = found["position"]
-            drawn_on = Grid(tuple(found["shape"].tolist()), found["affine_ras_mm"])
+        with ZipFile(io.BytesIO(path.read_bytes())) as found:
+            position, shape, affine = (
+                _array(found, name) for name in ("position", "shape", "affine_ras_mm")
+            )
+        drawn_on = Grid(tuple(shape.tolist()), affine)
         if position.ndim != 1 or position.dtype != np.int64:
             raise ValueError(f"positions of shape {position.shape}, {position.dtype}")
         if (np.diff(position) <= 0).any():
             raise ValueError("positions out of order")
         if position.size and not (position[0] >= 0 and position[-1] < np.prod(drawn_on.shape)):
             raise ValueError("positions beyond its grid")
-    except (ValueError, KeyError, EOFError, OSError, TypeError, GridError, BadZipFile) as error:
+    except Exception as error:  # zip and NumPy raise anything from a damaged file
         raise InputError(
             f"{path}: not a draft of a drawing ({error}); delete it to begin the case anew"
         ) from error
@@ -69,6 +74,23 @@ def read_draft(folder: Path, case_id: str, grid: Grid) -> Drawing:
             "delete it to begin the case anew"
         )
     return Drawing(grid, position)
+
+
+def _array(found: ZipFile, name: str) -> NDArray[Any]:
+    """Return an array that is stored unpacked, so that it is as large as it says."""
+    if found.getinfo(f"{name}.npy").compress_type != ZIP_STORED:
+        raise ValueError(f"{name} is packed")
+    content = found.read(f"{name}.npy")
+    stream = io.BytesIO(content)
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError(f"{name} of another format")
+    shape, by_columns, dtype = np.lib.format.read_array_header_1_0(stream)
+    values = content[stream.tell() :]
+    if dtype.kind not in "if":
+        raise ValueError(f"{name} holds {dtype}, expected numbers")
+    if math.prod(shape) * dtype.itemsize != len(values):
+        raise ValueError(f"{name} of shape {shape} in {len(values)} bytes")
+    return np.frombuffer(values, dtype).reshape(shape, order="F" if by_columns else "C")
 
 
 def forget_draft(folder: Path, case_id: str) -> None:

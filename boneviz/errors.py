@@ -30,9 +30,22 @@ __all__ = [
     "TrainingError",
 ]
 
+MOST_LETTERS = 2000
+
 
 class BonevizError(Exception):
-    """Base of every error that boneviz raises on purpose."""
+    """Base of every error that boneviz raises on purpose.
+
+    A message quotes what was found, which may be anything that a file holds: what a terminal would
+    obey is spelled out, and the middle of a message that nobody can read is left out.
+    """
+
+    def __str__(self) -> str:
+        given = super().__str__()
+        said = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in given)
+        if len(said) <= MOST_LETTERS:
+            return said
+        return f"{said[: MOST_LETTERS // 2]} [...] {said[-MOST_LETTERS // 2 :]}"
 
     def _render_traceback_(self) -> list[str]:
         """Return what a notebook shows: the message. ``%debug`` still finds where it was raised."""

@@ -107,7 +107,14 @@ class Folds:
             raise CohortError(
                 f"{path}: no such folds file; run `boneviz crossval` first"
             ) from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+        ) as error:
             raise CohortError(
                 f"{path}: not a folds file ({error}); delete it and run again"
             ) from error

@@ -68,7 +68,7 @@ def growing_folder(out: Path, *, settings: str) -> Iterator[Growing]:
             record = json.loads((hidden / JOURNAL).read_text(encoding="utf-8"))
             if record["settings"] == settings:
                 done = {str(part): str(content) for part, content in record["done"].items()}
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             done = {}
         if not done:
             shutil.rmtree(hidden)

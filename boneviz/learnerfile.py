@@ -23,10 +23,11 @@ import pandas as pd
 from boneviz.case import Case, Intent, Reader
 from boneviz.comparison import Result, Reveal
 from boneviz.drawing import Drawing
-from boneviz.errors import BonevizError, ImageFileError, InputError, LedgerError
+from boneviz.errors import BonevizError, CohortError, ImageFileError, InputError, LedgerError
 from boneviz.files import sha256_of
 from boneviz.ledger import Ledger, Seal
 from boneviz.nifti import read_volume, write_volume
+from boneviz.paths import inside, is_file
 from boneviz.scorerow import Status
 from boneviz.teaching import Committed, Session, commit, reveal
 from boneviz.version import __version__
@@ -103,7 +104,7 @@ class LearnerFile:
             is not the one that was committed.
         """
         folder = Path(folder)
-        ledger = Ledger.open(folder / LEDGER, sealed=sealed)
+        ledger = Ledger.open(_own(folder, LEDGER), sealed=sealed)
         if not ledger.rows:
             raise LedgerError(f"{ledger.path}: no rows, expected a session; start it again")
         session: Session | None = None
@@ -122,7 +123,14 @@ class LearnerFile:
                 results += [_result(each) for each in row.payload["results"]]
             except LedgerError:
                 raise
-            except (KeyError, TypeError, ValueError, AttributeError, BonevizError) as error:
+            except (
+                KeyError,
+                TypeError,
+                ValueError,
+                AttributeError,
+                OverflowError,
+                BonevizError,
+            ) as error:
                 raise LedgerError(
                     f"{where} is no row of a teaching session ({error}); it was written by another "
                     "version of boneviz or by something else"
@@ -299,6 +307,14 @@ def _path(folder: Path, case_id: str) -> Path:
     return folder / f"{case_id}.nii.gz"
 
 
+def _own(folder: Path, name: str) -> Path:
+    """Return a file of a learner's folder; a link that leads out of it is refused."""
+    try:
+        return inside(folder, name, what="folder of a learner")
+    except CohortError as error:
+        raise LedgerError(str(error)) from error
+
+
 def _started(payload: Mapping[str, Any]) -> Session:
     if payload["event"] != "start" or payload["format"] != FORMAT:
         raise ValueError(f"expected the start of a session, format {FORMAT}")
@@ -314,8 +330,8 @@ def _started(payload: Mapping[str, Any]) -> Session:
 
 
 def _drawing(folder: Path, payload: Mapping[str, Any]) -> Drawing:
-    path = _path(folder, str(payload["case"]))
-    if not path.is_file():
+    path = _own(folder, _path(folder, str(payload["case"])).name)
+    if not is_file(path):
         raise LedgerError(f"{path}: no such drawing, but it was committed; copy it back")
     found, expected = sha256_of(path), str(payload["sha256"])
     if found != expected:

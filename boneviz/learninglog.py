@@ -71,7 +71,14 @@ def _read(path: Path) -> tuple[list[float], list[tuple[int, float]]]:
         content = json.loads(path.read_text(encoding="utf-8"))
         loss = [float(value) for value in content["loss"]]
         watched = [(int(step), float(dice)) for step, dice in content.get("watched", [])]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise CheckpointError(
             f"{path}: not the log of a fit ({error}); delete it, nothing depends on it"
         ) from error

@@ -241,7 +241,7 @@ def _is_object(tail: bytes) -> bool:
     """Whether an unended line starts with a whole object; half a row does not."""
     try:
         json.JSONDecoder().raw_decode(tail.decode("utf-8", errors="replace"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
 

@@ -51,10 +51,20 @@ def read_cards(folder: Path) -> pd.DataFrame:
         try:
             inside(folder, path.name, what="model's card")
             row = _row(json.loads(path.read_text(encoding="utf-8")))
-        except (BonevizError, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        except (
+            BonevizError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+            OSError,
+        ) as error:
             row = {"error": f"not a model's card ({type(error).__name__}: {error})"}
         stem = path.name.removesuffix(".json")
-        rows.append(dict.fromkeys(COLUMNS, "") | {"file": stem} | row)
+        # JSON can spell half of a pair, which no table holds
+        plain = {name: text.encode(errors="replace").decode() for name, text in row.items()}
+        rows.append(dict.fromkeys(COLUMNS, "") | {"file": stem} | plain)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

@@ -18,6 +18,8 @@ __all__ = ["Architecture", "NetConfig", "build_network"]
 Architecture = Literal["unet", "dynunet", "segresnet"]
 #: a lesion is rare: a network that starts by doubting everything need not first learn that
 FIRST_LOGIT = -2.0
+#: at the last of which a voxel is half a metre
+MOST_LEVELS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,13 @@ class NetConfig:
                 f"expected one of {', '.join(get_args(Architecture))}"
             )
         object.__setattr__(self, "filters", tuple(self.filters))
+        for number in (*self.filters, self.unshuffle, self.in_channels):
+            if type(number) is not int:
+                raise InputError(f"network with {number!r} of something: expected whole numbers")
+        if len(self.filters) > MOST_LEVELS:
+            raise InputError(
+                f"filters of {len(self.filters)} levels: expected at most {MOST_LEVELS}"
+            )
         if len(self.filters) < 2 or min(self.filters) < 1:
             raise InputError(f"filters {self.filters}: expected at least two positive numbers")
         if self.architecture == "dynunet" and len(self.filters) < 3:

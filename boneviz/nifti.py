@@ -242,7 +242,7 @@ def has_prediction(folder: str | Path, ref: CaseRef, *, checkpoint_id: str) -> b
     path = _prediction_path(Path(folder), ref.patient_id, ref.session)
     try:
         record = json.loads(_record_path(path).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return False
     same = isinstance(record, dict) and record.get("checkpoint_id") == checkpoint_id
     return path.is_file() and same
@@ -279,7 +279,14 @@ def read_prediction(folder: str | Path, ref: CaseRef) -> Prediction:
         ) from error
     except CohortError:
         raise
-    except (ValueError, KeyError, TypeError, InputError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        OverflowError,
+        RecursionError,
+        InputError,
+    ) as error:
         raise CohortError(
             f"{_record_path(path)}: not a prediction's record ({error}); "
             "delete it and run `boneviz predict` again"

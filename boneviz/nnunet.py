@@ -17,10 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from boneviz.case import LabelChoice
-from boneviz.dataset import Dataset, read_json, text_of, text_or
+from boneviz.dataset import Dataset, read_json, table_of, text_of, text_or
 from boneviz.errors import CohortError
 from boneviz.paths import inside
 
@@ -85,7 +83,7 @@ def read_nnunet(
         rows.append(
             {"patient_id": patient, "session": session, "ct": ct_file, "pet": pet_file, **masks}
         )
-    table = pd.DataFrame(rows)
+    table = table_of(rows, path)
     splits = inside(folder, "splits_final.json", what=str(folder))
     if splits.is_file():
         table["fold"] = _folds(read_json(splits, what="nnU-Net's folds"), list(cases), splits)

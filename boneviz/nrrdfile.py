@@ -6,6 +6,7 @@ import bz2
 import io
 import math
 import re
+import warnings
 import zlib
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,10 @@ def _read(path: Path) -> tuple[NDArray[Any], Grid, dict[str, int]]:
     if blank is None and len(content) > MAX_HEADER_BYTES:
         raise ImageFileError(f"no end of the header within {MAX_HEADER_BYTES} bytes")
     end = len(content) if blank is None else blank.end()
-    header = nrrd.read_header(io.BytesIO(content[:end] + b"\n\n"))
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        # pynrrd's warnings quote fields; sizes that are no numbers are refused below
+        warnings.simplefilter("ignore")
+        header = nrrd.read_header(io.BytesIO(content[:end] + b"\n\n"))
     shape = _shape(header)
     kind = _dtype(header)
     grid = Grid(shape, _affine(header))

@@ -6,7 +6,15 @@ from pathlib import Path
 
 from boneviz.errors import CohortError
 
-__all__ = ["inside"]
+__all__ = ["inside", "is_file"]
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; there is none of a name that no path can have."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def inside(root: Path, path: str | Path, *, what: str) -> Path:
@@ -24,11 +32,13 @@ def inside(root: Path, path: str | Path, *, what: str) -> Path:
     Raises
     ------
     CohortError
-        The path ends outside of `root`, or nowhere (a loop of links, a character no path has).
+        The path ends outside of `root`, or nowhere (a loop of links, a character or a
+        length that no path has).
     """
     joined = Path(root) / path
     try:
         ends_at, home = joined.resolve(), Path(root).resolve()
+        joined.exists()  # raises where a name is too long for any file
     except (OSError, RuntimeError, ValueError) as error:
         raise CohortError(
             f"{what}: {str(path)!r} is no path ({error}); expected one to a file in {root}"

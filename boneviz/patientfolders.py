@@ -10,6 +10,7 @@ from typing import Literal
 from boneviz.case import CaseRef, Failure, Reader
 from boneviz.errors import CohortError
 from boneviz.paths import inside
+from boneviz.petrecord import pet_record_path
 
 __all__ = ["one_patient", "patients_in", "says"]
 
@@ -54,6 +55,8 @@ def patients_in(
                     "expected ct.nii.gz beside pet.nii.gz"
                 )
             files = {stem: _nifti(root, folder, stem) for stem in ("ct", "pet")}
+            record = pet_record_path(files["pet"]).relative_to(root)
+            inside(root, record, what=f"patient {within[0]}")
             masks = {expert: _nifti(root, folder, expert.key) for expert in experts}
             cases.append(CaseRef(within[0], session, files["ct"], files["pet"], masks))
         except CohortError as error:
@@ -93,9 +96,9 @@ def one_patient(root: Path) -> tuple[CaseRef, str]:
                 f"{root}: {what} files found: {names}; expected exactly one "
                 f"whose name says {what} (all files: {', '.join(f.name for f in files)})"
             )
-    for file in files:
-        inside(root, file.name, what=str(root))
     ct, pet = images["CT"][0], images["PET"][0]
+    for file in (*files, pet_record_path(pet)):
+        inside(root, file.name, what=str(root))
     # whatever is neither CT nor PET is somebody's outline; one drawn on the PET's grid is a
     # second copy of a contour, and the CT's is the one shown
     outlines = [f for f in files if f not in (ct, pet)]

@@ -310,7 +310,15 @@ def _require_ours(path: Path) -> None:
 def _rows_of_line(line: str) -> Iterable[Scores]:
     try:
         return scores_of_rows(json.loads(line))
-    except (BonevizError, KeyError, TypeError, ValueError, AttributeError):
+    except (
+        BonevizError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ):
         return ()  # of another version: the case is scored anew
 
 

@@ -167,7 +167,16 @@ def read_scores(path: str | Path) -> CohortScores:
         else:
             table = pd.read_csv(path, dtype=str, keep_default_na=False)
         return scores_of_rows({str(k): v for k, v in r.items()} for r in table.to_dict("records"))
-    except (BonevizError, KeyError, TypeError, ValueError, AttributeError, OSError) as error:
+    except (
+        BonevizError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+        OSError,
+    ) as error:
         raise InputError(
             f"{path}: not a table of scores that this version reads "
             f"({type(error).__name__}: {error}); score the cohort again"

@@ -119,7 +119,7 @@ def _finished(fit: SliceFit) -> list[Row]:
         for patient, session, z, reference, candidate, shared in card["held_out"]:
             counts = (int(z), fit.fold, int(reference), int(candidate), int(shared))
             rows.append((fit.expert, fit.kind, str(patient), str(session), *counts))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise CheckpointError(
             f"{path}: not the card of a 2D fit ({error}); delete it to fit again"
         ) from error

@@ -25,6 +25,7 @@ from boneviz.volume import Grid, Volume
     [
         ({"name": " \n"}, "expected a text, not blank"),
         ({"name": 3}, "named 3: expected a text"),
+        ({"name": "B" * 101}, "expected a name of at most 100 bytes, as files are named after it"),
         ({"name": "Dr B", "kind": "human"}, "reader Dr B: kind 'human', expected one of expert"),
         ({"name": "Dr B", "intent": "keen"}, "Dr B: intent 'keen'.*high-sensitivity, high-spec"),
         ({"name": "Dr B", "learned_from": "Dr A"}, "Dr B: only a model learns from an expert"),
@@ -67,6 +68,7 @@ def test_a_case_needs_a_patient_id(patient_id: str) -> None:
         ("P01", "S1/../..", r"session 'S1/\.\./\.\.'.*rename it"),
         (".hidden", "", "patient id '.hidden'.*does not start with a dot"),
         ("P\n01", "", "control characters"),
+        ("P" * 101, "", "of at most 100 bytes; rename it"),
     ],
 )
 def test_names_that_lead_out_of_the_cohort_are_refused(

@@ -215,6 +215,13 @@ def test_a_patient_lacking_a_file_is_refused(tmp_path: Path, lost: str, says: st
         ("format = 1\nreaders = [{name = 3}]", "cohort.toml: a reader named 3"),
         ("format = 1\nreaders = 'Expert A'", "cohort.toml: not a readable cohort file"),
         ("format = 1\nname = '\udcff'", "cohort.toml: not a readable cohort file"),
+        pytest.param(f"format = {'9' * 5000}", "cohort.toml: not a readable", id="digits"),
+        pytest.param(f"format = {'[' * 3000}", "cohort.toml: not a readable", id="deep"),
+        pytest.param(
+            f"format = 1\nreaders = [{{name = '{'a' * 300}'}}]",
+            "expected a name of at most 100 bytes, as files are named after it",
+            id="long",
+        ),
     ],
 )
 def test_a_damaged_cohort_file_is_refused(tmp_path: Path, content: str, says: str) -> None:

@@ -175,9 +175,28 @@ def test_a_datalist_that_leaves_something_open_is_refused(
         Cohort.from_monai_datalist(datalist(tmp_path, **content))
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"training": {}}', "\udcff"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "3",
+        '{"training": {}}',
+        "\udcff",
+        pytest.param("[" * 50_000, id="deep"),
+        # half of a pair, which JSON can spell and no table holds
+        pytest.param(json.dumps({"training": [{**A, "patient_id": "\ud800"}]}), id="half"),
+    ],
+)
 def test_what_is_no_datalist_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "bone.json"
     path.write_text(text, errors="surrogateescape")
     with pytest.raises(CohortError, match=r"bone\.json: "):
+        Cohort.open(path)
+
+
+def test_a_name_too_long_for_any_file_is_refused(tmp_path: Path) -> None:
+    path = datalist(tmp_path, training=[{**A, "label": "a" * 300}])
+    with pytest.raises(CohortError, match=r"patient a, Expert: 'aaa.*' is no path"):
         Cohort.open(path)

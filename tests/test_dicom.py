@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -403,3 +404,19 @@ def test_a_real_ct_agrees_with_pydicom(realdata: Path) -> None:
     hu[lowest.pixel_array == lowest.PixelPaddingValue] = -1024
     np.testing.assert_array_equal(ct.array[:, :, 0].T, hu)
     assert ct.array.dtype == np.int16
+
+
+def test_one_compressed_slice_is_decoded_apart_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = np.random.default_rng(1).integers(0, 999, (2, 16, 16), dtype=np.int16)
+    (path, _) = write_ct_series(tmp_path, stored)
+    write_ct_series(tmp_path / "coded", stored, syntax=SYNTAXES["JPEG-LS"])
+    path.write_bytes((tmp_path / "coded" / path.name).read_bytes())
+    (tmp_path / "coded" / path.name).unlink()
+    (tmp_path / "coded" / "ct0001.dcm").unlink()
+    # on a machine of one core, and a decoder that a damaged file ends
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    monkeypatch.setattr("boneviz.dicom._decode", lambda *_: os._exit(1))
+    with pytest.raises(ImageFileError, match="a compressed file of this series ended its decoder"):
+        read_ct(only_series(tmp_path))

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import struct
+import tracemalloc
 from datetime import datetime
 from pathlib import Path
 
@@ -144,7 +146,7 @@ def test_text_is_read_in_its_own_character_set(tmp_path: Path) -> None:
 
 
 def test_an_inflated_file_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("boneviz.dicomheader.MOST_INFLATED_BYTES", 2000)
+    monkeypatch.setattr("boneviz.dicombytes.MAX_INFLATED_BYTES", 2000)
 
     def long(n: int, ds: Dataset) -> None:
         ds.ImageComments = "a" * (4000 * (n == 1))
@@ -176,3 +178,68 @@ def test_a_folder_without_dicom_gives_nothing(tmp_path: Path) -> None:
 def test_equal_arguments_make_equal_bytes(tmp_path: Path) -> None:
     first, second = (write_pet_series(tmp_path / name) for name in "ab")
     assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
+
+
+def explicit(tag: bytes, vr: bytes, value: bytes, *, claims: int | None = None) -> bytes:
+    return tag + vr + b"\0\0" + struct.pack("<I", claims or len(value)) + value
+
+
+def items_of(depth: int) -> bytes:
+    """Return the bytes of a sequence within a sequence, so deep."""
+    value = b""
+    for _ in range(depth):
+        item = b"\xfe\xff\x00\xe0" + struct.pack("<I", len(value)) + value
+        value = explicit(b"\x40\x00\x30\xa7", b"SQ", item)
+    return b"\xfe\xff\x00\xe0" + struct.pack("<I", len(value)) + value
+
+
+def test_a_sequence_in_the_place_of_a_text_is_not_written_out(tmp_path: Path) -> None:
+    (path, *_) = write_ct_series(tmp_path)
+    content = path.read_bytes()
+    # Manufacturer (0008,0070), a text, as 60 sequences within one another: 2^60 steps as text
+    at = content.index(b"\x08\x00\x70\x00LO")
+    length = struct.unpack_from("<H", content, at + 6)[0]
+    deep = explicit(b"\x08\x00\x70\x00", b"SQ", items_of(60))
+    path.write_bytes(content[:at] + deep + content[at + 8 + length :])
+    assert find_series(tmp_path).series[0].files[0].manufacturer == ""
+
+
+def test_a_sequence_in_the_meta_information_is_refused(tmp_path: Path) -> None:
+    (path, *_) = write_ct_series(tmp_path)
+    content = path.read_bytes()
+    # in the place of (0002,0000), whose 12 bytes come first
+    deep = explicit(b"\x02\x00\x00\x00", b"SQ", items_of(60))
+    path.write_bytes(content[:132] + deep + content[144:])
+    (skipped,) = find_series(tmp_path).skipped
+    assert skipped.reason.startswith("a sequence in the File Meta Information, group 0002")
+
+
+@pytest.mark.parametrize("length", [0, 1, 4, 7, 11])
+def test_a_file_that_ends_within_its_meta_information_is_damaged(
+    tmp_path: Path, length: int
+) -> None:
+    path = tmp_path / "ct.dcm"
+    path.write_bytes(bytes(128) + b"DICM" + b"\x02\x00\x10\x00UI\x14\x00\x31\x2e\x32"[:length])
+    found = find_series(tmp_path)
+    assert len(found) == 0
+    assert [skipped.damaged for skipped in found.skipped] == [True]
+
+
+def test_no_room_is_made_for_an_element_that_claims_two_gigabytes(tmp_path: Path) -> None:
+    (path, *_) = write_ct_series(tmp_path)
+    content = path.read_bytes()
+    end = content.index(b"\xe0\x7f\x10\x00")
+    path.write_bytes(content[:end] + explicit(b"\x40\x00\x30\xa7", b"UN", b"a", claims=2**31 - 1))
+    find_series(tmp_path)  # modules are loaded
+    tracemalloc.start()
+    find_series(tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
+
+
+def test_a_modality_that_is_none_is_not_said(tmp_path: Path) -> None:
+    write_ct_series(tmp_path, edit=lambda _, ds: setattr(ds, "Modality", "Canary^Name"))
+    (series,) = find_series(tmp_path)
+    assert series.modality == ""
+    assert "Canary" not in repr(series)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zlib
 from collections.abc import Callable
@@ -95,13 +96,18 @@ def test_a_label_map(tmp_path: Path) -> None:
     assert one.encoding == "LABELMAP"
 
 
-def test_compressed_frames(tmp_path: Path) -> None:
+def packed_seg(folder: Path) -> Path:
     image = frame((0, 0), value=200)
     file = seg_file([image, image[::-1]], [(1, 0.0), (1, 5.0)], kind="FRACTIONAL")
-    path = written(file, tmp_path / "s")
+    path = written(file, folder / "s")
     packed = pydicom.dcmread(path)
     packed.compress(RLELossless, generate_instance_uid=False)
     packed.save_as(path)
+    return path
+
+
+def test_compressed_frames(tmp_path: Path) -> None:
+    path = packed_seg(tmp_path)
     (segment,) = read_segments(path, threshold=0.5)
     assert np.argwhere(segment.volume.array).tolist() == [[0, 0, 0], [0, 3, 1]]
 
@@ -258,3 +264,21 @@ def test_segs_of_highdicom(realdata: Path) -> None:
     assert (first.volume.array & second.volume.array).any()
     (single,) = read_segments(folder / "seg_image_ct_binary_single_frame.dcm")
     assert single.volume.grid.shape == (128, 128, 1)
+
+
+def test_a_frame_that_ends_its_decoder_takes_nothing_else_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = packed_seg(tmp_path)
+    monkeypatch.setattr("boneviz.dicomseg._masks_or_error", lambda *_: os._exit(1))
+    with pytest.raises(ImageFileError, match=r"/s: a compressed frame ended its decoder"):
+        read_segments(path, threshold=0.5)
+
+
+def test_a_frame_of_another_size_is_refused_before_room_is_made(tmp_path: Path) -> None:
+    path = packed_seg(tmp_path)
+    dataset = pydicom.dcmread(path)
+    dataset.Rows, dataset.Columns = 4096, 4096
+    dataset.save_as(path)
+    with pytest.raises(ImageFileError, match=r"compressed frame of another size than Rows .* 4096"):
+        read_segments(path, threshold=0.5)

@@ -78,7 +78,7 @@ OTHER = {**WHERE, "affine_ras_mm": np.diag([2.0, 3.0, 6.0, 1.0])}
         pytest.param(
             saved(position=np.array([{}], dtype=object), **WHERE),
             InputError,
-            "allow_pickle=False",
+            "position holds object, expected numbers",
             id="a pickle",
         ),
         pytest.param(

@@ -100,7 +100,15 @@ def test_missing_folds_say_what_to_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["{", "[]", "{}", '{"of_patient": 3, "seed": 0}', json.dumps({"of_patient": {"P1": "x"}})],
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"of_patient": 3, "seed": 0}',
+        json.dumps({"of_patient": {"P1": "x"}}),
+        '{"of_patient": {"P1": 1e999}, "seed": 0}',
+        pytest.param("[" * 50_000, id="deep"),
+    ],
 )
 def test_a_damaged_folds_file_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "folds.json"

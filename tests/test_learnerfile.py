@@ -355,3 +355,11 @@ def test_an_empty_drawing_is_kept_too(tmp_path: Path) -> None:
     assert drawing is not None
     assert drawing.n_voxels == 0
     assert B  # the expert who outlined least has a voxel here
+
+
+@pytest.mark.parametrize("name", ["ledger.jsonl", "P1.nii.gz"])
+def test_a_link_out_of_the_folder_is_refused(folder: Path, tmp_path: Path, name: str) -> None:
+    (folder / name).rename(tmp_path / name)
+    (folder / name).symlink_to(tmp_path / name)
+    with pytest.raises(LedgerError, match=f"folder of a learner: {name} leads out of"):
+        LearnerFile.open(folder)

@@ -52,7 +52,17 @@ def test_a_log_of_before_there_were_looks_is_read(tmp_path: Path) -> None:
     assert LearningLog(tmp_path / "old.log.json").watched == []
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"loss": ["x"]}', '{"lost": []}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"loss": ["x"]}',
+        '{"lost": []}',
+        '{"loss": [], "watched": [[1e999, 1]]}',
+        pytest.param("[" * 50_000, id="deep"),
+    ],
+)
 def test_another_file_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "model_a_fold0.log.json"
     path.write_text(text)

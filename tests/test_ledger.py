@@ -238,3 +238,10 @@ def test_what_is_no_row_is_named(ledger: Ledger, line: bytes) -> None:
 def test_bad_input_is_named(tmp_path: Path, call: Callable[[Path], object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         call(tmp_path)
+
+
+def test_half_a_row_may_be_deep(ledger: Ledger) -> None:
+    with ledger.path.open("ab") as stream:
+        stream.write(b"[" * 50_000)
+    again = Ledger.open(ledger.path)
+    assert (again.rows, again.torn) == (ledger.rows, 50_000)

@@ -35,9 +35,9 @@ def test_cards_become_rows(tmp_path: Path) -> None:
 
 
 def test_what_is_no_card_is_told(tmp_path: Path) -> None:
-    for name, text in (("a", "{"), ("b", "[1]"), ("c", '{"reader": {}}')):
+    for name, text in (("a", "{"), ("b", "[1]"), ("c", '{"reader": {}}'), ("d", "[" * 50_000)):
         (tmp_path / f"{name}.json").write_text(text)
     table = read_cards(tmp_path)
-    assert list(table["file"]) == ["a", "b", "c"]
+    assert list(table["file"]) == ["a", "b", "c", "d"]
     assert all(error.startswith("not a model's card (") for error in table["error"])
     assert read_cards(tmp_path / "nowhere").empty

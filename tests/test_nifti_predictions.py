@@ -60,7 +60,9 @@ def test_only_this_checkpoints_prediction_counts_as_done(tmp_path: Path) -> None
     assert not has_prediction(tmp_path, ref_of(), checkpoint_id="c0ffee")
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", "3"])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "{}", "3", pytest.param("[" * 50_000, id="deep")]
+)
 def test_a_damaged_record_is_done_again_and_never_read(tmp_path: Path, content: str) -> None:
     write_prediction(prediction_of(), tmp_path)
     (tmp_path / "P01.json").write_text(content)
@@ -130,6 +132,7 @@ def test_a_prediction_under_another_patients_name_is_refused(tmp_path: Path) -> 
     [
         ("trained_on", "P02", "trained_on is 'P02', expected a list of patient ids"),
         ("trained_on", ["P02", 3], "expected a list of patient ids"),
+        ("fold", float("inf"), "not a prediction's record .*infinity"),
         ("demonstration", "false", "demonstration is 'false', expected true or false"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -201,3 +202,11 @@ def test_masks_of_dcmqi(realdata: Path) -> None:
     assert read_nrrd_mask(folder / "liver_seg.nrrd").array.sum() == 107098
     with pytest.raises(ImageFileError, match="the values 1, 4, 5"):
         read_nrrd_mask(folder / "partial_overlaps-1.nrrd")
+
+
+@pytest.mark.parametrize("sizes", ["nan 2 2", "1e999 2 2", "99999999999999999999 2 2"])
+def test_nothing_is_printed_of_sizes_that_are_no_numbers(tmp_path: Path, sizes: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ImageFileError, match=r"mask\.nrrd: "):
+            read(tmp_path, nrrd_of(sizes=sizes))

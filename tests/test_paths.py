@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from small import EXPERT_A, limb, write_tiny_cohort
 from test_readings import give_predictions
@@ -12,7 +13,7 @@ from boneviz.cohort import Cohort
 from boneviz.errors import CohortError
 from boneviz.folds import Folds
 from boneviz.nifti import prediction_files, read_predictions
-from boneviz.paths import inside
+from boneviz.paths import inside, is_file
 
 
 @pytest.mark.parametrize("path", ["a/b.nii", "a/../b.nii", "not/there", "./a"])
@@ -51,6 +52,24 @@ def test_a_folder_whose_name_only_begins_alike_is_another(tmp_path: Path) -> Non
 def test_what_is_no_path_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CohortError, match=r"x: 'a\\x00b' is no path"):
         inside(tmp_path, "a\0b", what="x")
+    with pytest.raises(CohortError, match=r"x: 'aaa.* is no path \(.*too long"):
+        inside(tmp_path, "a" * 300, what="x")
+    assert not is_file(tmp_path / ("a" * 300))
+    assert is_file(Path(__file__))
+
+
+def test_a_record_of_a_pet_that_lies_elsewhere_is_refused(cohort: Cohort, tmp_path: Path) -> None:
+    record = cohort["P02"].pet.with_name("pet.json")
+    (tmp_path / "kept.json").write_text('{"format": 1, "unit": "counts"}')
+    record.symlink_to(tmp_path / "kept.json")
+    with pytest.raises(CohortError, match=r"patient P02: P02/pet.json leads out of"):
+        Cohort.open(cohort.root)
+    row = {"patient_id": "P02", "ct": "P02/ct.nii.gz", "pet": "P02/pet.nii.gz"}
+    table = pd.DataFrame([{**row, "Expert A": "P02/expert_a.nii.gz"}])
+    with pytest.raises(CohortError, match=r"patient P02, record of its PET: P02/pet.json leads"):
+        Cohort.from_table(table, name="x", root=cohort.root, paths="inside")
+    # a table of one's own may lead anywhere
+    assert len(Cohort.from_table(table, name="x", root=cohort.root)) == 1
 
 
 @pytest.fixture

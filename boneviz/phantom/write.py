@@ -183,7 +183,7 @@ def _require_ours(out: Path, recipe: dict[str, Any], n_patients: int) -> None:
         try:
             plant = json.loads(path.read_text(encoding="utf-8"))
             found = {key: plant.get(key) for key in recipe}
-        except (ValueError, AttributeError) as error:
+        except (ValueError, AttributeError, RecursionError) as error:
             raise CohortError(
                 f"{path}: not readable ({error}); delete its folder and run again"
             ) from error

@@ -9,8 +9,11 @@ the end of the drawing that follows it, three planes with fusion and contours; t
 for in both, as a program waits for it that reads a pixel. matplotlib redraws at a step of a slider,
 and its time is until the page has the new picture. Turns are taken `--rounds` times; figures are
 medians (and the 95th percentile of a wheel). `--large` opens a CT of 512 x 512 x 400 voxels too,
-and tells the largest message and the most memory that a process of the browser took. `--write` puts
-the table into benchmarks/RESULTS.md.
+and tells the largest message and the most memory that a process of the browser took. `--patients`
+goes from patient to patient in the explorer, at 128^3, where the next had been read ahead and where
+it had not: until the slices of the other patient are drawn. `--floor` draws next to nothing on an
+empty page, at every frame: what no viewer can be faster than here. `--write` puts the table into
+benchmarks/RESULTS.md.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ from numpy.typing import NDArray
 from playwright.sync_api import Browser, sync_playwright
 from results import machine, write_results
 
+from boneviz.case import Reader
+from boneviz.cohort import Cohort
 from boneviz.nifti import write_volume
 from boneviz.volume import Grid, Volume
 
@@ -78,6 +83,26 @@ WATCH = """(() => {
     }
   }).observe(document, {subtree: true, childList: true});
 })();"""
+
+EMPTY = """async (times) => {
+  const options = {alpha: false, antialias: false, preserveDrawingBuffer: true};
+  const gl = document.querySelector('canvas').getContext('webgl2', options);
+  const found = [];
+  for (let i = 0; i < times; i++) {
+    await new Promise((done) => requestAnimationFrame(done));
+    const start = performance.now();
+    gl.enable(gl.SCISSOR_TEST);
+    gl.scissor(0, 0, 10, 1);
+    gl.clearColor(i % 2, 0, 0, 1);
+    gl.clear(gl.COLOR_BUFFER_BIT);
+    const {port1, port2} = new MessageChannel();
+    await new Promise((done) => { port1.onmessage = done; port2.postMessage(0); });
+    gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4));
+    found.push(performance.now() - start);
+    await new Promise((done) => setTimeout(done, 120));
+  }
+  return found;
+}"""
 
 IMPORTS = {
     "boneviz": """
@@ -243,6 +268,59 @@ class Bench:
         page.page.context.close()
         self.lab.stop_kernels()
 
+    def patients(self, folder: Path, times: int) -> tuple[list[float], list[float]]:
+        """Return the milliseconds from patient to patient, read ahead and not."""
+        readers = ["Expert A", "Expert B", "Expert C", "Expert D"]
+        for patient in ("P001", "P002"):
+            (folder / patient).mkdir(parents=True)
+            write_case(folder / patient, (128, 128, 128))
+            for reader, name in zip(readers, NAMES[2:], strict=True):
+                key = Reader(reader).key
+                (folder / patient / f"{name}.nii.gz").rename(folder / patient / f"{key}.nii.gz")
+        Cohort("Two", folder, tuple(Reader(name) for name in readers), ()).save()
+        page = NotebookPage(self.lab, self.browser.new_page(), dark=False)
+        cell = f"from boneviz import explore\ne = explore({str(folder)!r})\ne"
+        page.open(write_notebook(self.lab.notebooks, [cell]))
+        page.run_all()
+        page.wait_drawn(serial=1)
+        ahead, late = [], []
+        for n in range(times):
+            page.page.wait_for_timeout(4000)  # regions and surfaces
+            page.run("e._ahead._next[1].result()")
+            ahead.append(self._until_drawn(page, "P002", 2 * n + 2))
+            page.page.wait_for_timeout(4000)
+            late.append(self._until_drawn(page, "P001", 2 * n + 3))
+        page.page.close()
+        self.lab.stop_kernels()
+        return ahead, late
+
+    def _until_drawn(self, page: NotebookPage, patient: str, serial: int) -> float:
+        return float(
+            page.page.evaluate(
+                f"""async ([code, serial]) => {{
+                  const {{kernel}} = ({PANEL}).context.sessionContext.session;
+                  const root = document.querySelector('.bv-root');
+                  const start = performance.now();
+                  kernel.requestExecute({{code, store_history: false}});
+                  while (root.dataset.drawn !== serial) {{
+                    await new Promise((done) => setTimeout(done, 5));
+                  }}
+                  const gl = root.querySelector('.bv-image').getContext('webgl2');
+                  gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4));
+                  return performance.now() - start;
+                }}""",
+                [f"e.select({patient!r})", str(serial)],
+            )
+        )
+
+    def floor(self, times: int) -> float:
+        """Return the milliseconds from a frame to the end of a drawing of ten pixels in it."""
+        page = self.browser.new_page(viewport={"width": 1360, "height": 1250})
+        page.set_content('<canvas width="1178" height="660"></canvas>')
+        found = page.evaluate(EMPTY, times)
+        page.close()
+        return statistics.median(found)
+
 
 def most_memory_gb() -> float:
     """Return the memory of the largest process of the browser."""
@@ -266,6 +344,8 @@ def main() -> None:
     parser.add_argument("--wheels", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--large", action="store_true")
+    parser.add_argument("--patients", action="store_true")
+    parser.add_argument("--floor", action="store_true")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     lines = [
@@ -287,6 +367,22 @@ def main() -> None:
                 for peer, seen in found.items():
                     lines.append(row(peer, side, seen))
                     print(lines[-1], flush=True)
+            if options.floor:
+                lines += [
+                    "",
+                    "Ten pixels on an empty page, from a frame to the end of their drawing: "
+                    f"{bench.floor(25):.0f} ms.",
+                ]
+                print(lines[-1], flush=True)
+            if options.patients:
+                ahead, late = bench.patients(Path(kept, "two"), 5)
+                lines += [
+                    "",
+                    f"From patient to patient in the explorer, 128^3, four readers: "
+                    f"{statistics.median(ahead):.0f} ms where the next had been read ahead, "
+                    f"{statistics.median(late):.0f} ms where not.",
+                ]
+                print(lines[-1], flush=True)
             if options.large:
                 folder = Path(kept, "large")
                 folder.mkdir()

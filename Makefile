@@ -1,6 +1,6 @@
 # make demo    everything on a fresh machine, ends in JupyterLab (OPEN=0: ends after the report)
 # make app     the explorer as a page, for people who do not write code (PORT=9000: there)
-# make test    format, lint, types, import contracts, all tests (those in the browser beside the rest)
+# make test    format, lint, types, import contracts, all tests (browser and damaged files beside the rest)
 # make samples data_samples/ made anew from seeds (about ten minutes on two cores)
 # make screenshots  the pictures of the README, from a real browser
 
@@ -48,10 +48,10 @@ test: $(VENV)/.tests lint
 	$(BIN)/python tests/browser/find_browser.py --install
 	$(BIN)/python tests/find_orthanc.py --install
 	mkdir -p test-output
-	$(BIN)/python -m pytest tests/browser > test-output/browser.txt 2>&1 & browser=$$!; \
-	  $(BIN)/python -m pytest --ignore=tests/browser; rest=$$?; \
-	  wait $$browser; in_browser=$$?; cat test-output/browser.txt; \
-	  test $$rest -eq 0 -a $$in_browser -eq 0
+	$(BIN)/python -m pytest tests/browser tests/fuzz > test-output/browser.txt 2>&1 & beside=$$!; \
+	  $(BIN)/python -m pytest --ignore=tests/browser --ignore=tests/fuzz; rest=$$?; \
+	  wait $$beside; beside=$$?; cat test-output/browser.txt; \
+	  test $$rest -eq 0 -a $$beside -eq 0
 
 samples: $(VENV)/.runtime
 	$(BIN)/python data_samples/make.py

@@ -164,7 +164,7 @@ def ct_bytes(folder: Path, n: int = 4) -> dict[str, bytes]:
         (says(b"<html>CANARY", "text/html"), "it sent not a DICOM object"),
         (one_part(b"CANARY" * 100), "not DICOM, or damaged"),
         (one_part(b""), "not DICOM, or damaged"),
-        (one_part(b"\0" * 128 + b"DICM" + b"\xff" * 300), "another object"),
+        (one_part(b"\0" * 128 + b"DICM" + b"\xff" * 300), "not DICOM, or damaged"),
         (says(b"--b0", 'multipart/related; boundary="b0"'), "without an end of its header"),
         (says(b"", "text/plain", status=204), "not a DICOM object"),
         (says(b"CANARY", "text/plain", status=404), "status 404"),

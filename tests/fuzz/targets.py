@@ -208,7 +208,7 @@ def make_nrrd(**fields: Any) -> Callable[[Path], list[Path]]:
         if beside:
             (folder / str(beside)).write_bytes(data)
         path = folder / ("mask.nhdr" if beside else "mask.nrrd")
-        more = "Segment0_Name:=CANARY\nSegment0_LabelValue:=7\n"
+        more = "Segment0_Name:=lesion\nSegment0_LabelValue:=7\n"
         path.write_bytes(nrrd_of(b"" if beside else data, more=more, **fields))
         return [path]
 
@@ -587,7 +587,7 @@ TARGETS = (
     Target("nifti-gz", make_nifti(".nii.gz"), nifti_changed, read_nifti, share=2),
     Target("nifti-2", make_nifti(".nii.gz", 2), nifti_changed, read_nifti),
     Target("nrrd", make_nrrd(), nrrd_changed, lambda f: tried(
-        lambda: read_nrrd_mask(f / "mask.nrrd", choose="CANARY"),
+        lambda: read_nrrd_mask(f / "mask.nrrd", choose="lesion"),
         lambda: read_nrrd_mask(f / "mask.nrrd")), share=2),
     Target("nrrd-gzip", make_nrrd(encoding="gzip"), nrrd_changed,
            lambda f: read_nrrd_mask(f / "mask.nrrd") and None),

@@ -26,8 +26,9 @@ from boneviz.dicompixels import (
 )
 from boneviz.dicomvalues import tag_name
 from boneviz.errors import GridError, ImageFileError, InputError
+from boneviz.petheader import one_header
 from boneviz.processes import as_done
-from boneviz.suv import SuvDerivation, derive_suv, one_header
+from boneviz.suv import SuvDerivation, derive_suv
 from boneviz.volume import Grid, Volume
 
 __all__ = [

@@ -32,7 +32,7 @@ from boneviz.dicomvalues import (
     words,
 )
 from boneviz.errors import ImageFileError
-from boneviz.suv import PetHeader
+from boneviz.petheader import PetHeader
 
 __all__ = ["MULTIFRAME", "FileHeader", "NotDicomError", "PixelFormat", "Slice", "read_header"]
 

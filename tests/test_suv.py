@@ -10,7 +10,8 @@ import pytest
 
 from boneviz.dicomvalues import moment_of
 from boneviz.errors import InputError
-from boneviz.suv import PetHeader, derive_suv, one_header
+from boneviz.petheader import PetHeader, one_header
+from boneviz.suv import derive_suv
 
 MADE = datetime(2024, 2, 29, 10)
 #: 70 kg; 350 MBq, injected one half-life of an hour before the scan

@@ -301,6 +301,9 @@ def _pet(dataset: pydicom.Dataset) -> PetHeader:
         series_at=moment(dataset, "SeriesDate", "SeriesTime"),
         acquired_at=moment(dataset, "AcquisitionDate", "AcquisitionTime"),
         ge_scan_at=moment_of(ge, zone),
+        frame_reference_s=_seconds(dataset, "FrameReferenceTime"),
+        decay_factor=number(dataset, "DecayFactor"),
+        frame_duration_s=_seconds(dataset, "ActualFrameDuration"),
         manufacturer=manufacturer,
         philips_suv_factor=finite(
             _private(dataset, 0x7053, "Philips PET Private Group", 0x00, manufacturer, "Philips")
@@ -309,6 +312,12 @@ def _pet(dataset: pydicom.Dataset) -> PetHeader:
             _private(dataset, 0x7053, "Philips PET Private Group", 0x09, manufacturer, "Philips")
         ),
     )
+
+
+def _seconds(dataset: pydicom.Dataset, keyword: str) -> float | None:
+    """Return a time that is written in milliseconds."""
+    found_ms = number(dataset, keyword)
+    return None if found_ms is None else found_ms / 1000
 
 
 def _private(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, time
 
@@ -20,6 +21,8 @@ INJECTED_AT = "RadiopharmaceuticalStartDateTime (0018,1078)"
 INJECTED_TIME = "RadiopharmaceuticalStartTime (0018,1072)"
 SERIES = "SeriesDate (0008,0021) and SeriesTime (0008,0031)"
 ACQUIRED = "AcquisitionDate (0008,0022) and AcquisitionTime (0008,0032)"
+FRAME_TIME = "FrameReferenceTime (0054,1300)"
+DECAY_FACTOR = "DecayFactor (0054,1321)"
 GE_SCAN = "GE scan date and time (0009,100D)"
 PHILIPS_SUV = "Philips SUV factor (7053,1000)"
 PHILIPS_ACTIVITY = "Philips activity factor (7053,1009)"
@@ -39,6 +42,9 @@ class PetHeader:
     injected_at : date and time of injection, on the clock of the scan
     injected_time : time of injection where only that is given
     series_at, acquired_at, ge_scan_at : start of the series, of the earliest slice, and GE's own
+    frame_reference_s, decay_factor, frame_duration_s : of the earliest slice, how long after the
+        series' reference time its values are true, by what they were multiplied to correct decay
+        to that time, and how long it was acquired
     manufacturer : as written
     philips_suv_factor, philips_activity_factor : (7053,1000) and (7053,1009)
     """
@@ -55,6 +61,9 @@ class PetHeader:
     series_at: datetime | None = field(default=None, repr=False)
     acquired_at: datetime | None = field(default=None, repr=False)
     ge_scan_at: datetime | None = field(default=None, repr=False)
+    frame_reference_s: float | None = None
+    decay_factor: float | None = None
+    frame_duration_s: float | None = None
     manufacturer: str = ""
     philips_suv_factor: float | None = None
     philips_activity_factor: float | None = None
@@ -70,8 +79,8 @@ def one_header(headers: list[PetHeader]) -> PetHeader:
     """
     if not headers:
         raise InputError("no slice has a PET header: expected at least one")
-    first = replace(headers[0], acquired_at=None)
-    for other in {replace(header, acquired_at=None) for header in headers} - {first}:
+    first = _shared(headers[0])
+    for other in {_shared(header) for header in headers} - {first}:
         name = next(
             f.name for f in fields(first) if getattr(first, f.name) != getattr(other, f.name)
         )
@@ -79,10 +88,28 @@ def one_header(headers: list[PetHeader]) -> PetHeader:
             f"slices of one PET series disagree about {_TAG_OF[name]}: expected one value for all; "
             f"export the series anew, {AS_COUNTS}"
         )
-    times = [header.acquired_at for header in headers]
-    known = [at for at in times if at is not None]
     # a slice without a time may be the earliest: then no earliest is known
-    return replace(first, acquired_at=min(known) if len(known) == len(times) else None)
+    if any(header.acquired_at is None for header in headers):
+        return first
+    return min(headers, key=_earliness)
+
+
+def _shared(header: PetHeader) -> PetHeader:
+    """Return a header without what each slice has of its own."""
+    return replace(
+        header, acquired_at=None, frame_reference_s=None, decay_factor=None, frame_duration_s=None
+    )
+
+
+def _earliness(header: PetHeader) -> tuple[datetime, float, float]:
+    """Return when a slice was acquired; some scanners write one time for all beds."""
+    assert header.acquired_at is not None
+    frame_s, factor = header.frame_reference_s, header.decay_factor
+    return (
+        header.acquired_at,
+        math.inf if frame_s is None else frame_s,
+        math.inf if factor is None else factor,
+    )
 
 
 _TAG_OF = {

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
 
 from boneviz.errors import InputError
 from boneviz.petheader import (
     ACQUIRED,
     AS_COUNTS,
+    DECAY_FACTOR,
+    FRAME_TIME,
     GE_SCAN,
     HALF_LIFE,
     INJECTED_AT,
@@ -21,10 +24,21 @@ __all__ = ["injected_after", "injection_of", "reference_of"]
 # 1.6 % of the dose is left: later than anybody scans, and short of a day for fluorine-18
 MOST_HALF_LIVES = 6.0
 CLOCKS_APART_S = 60.0
+LEAST_FRAME_S = 60.0
+# SUV that differ by less are the same: 3 minutes of fluorine-18
+SAME_SHARE = 0.02
+# what may be wrong where nothing confirms the reference, half of what SUV differ by when a scan is
+# repeated (about 10 %): 8 minutes of fluorine-18
+UNSURE_SHARE = 0.05
+_CORRECT = f"correct the times at their source, {AS_COUNTS}"
 
 
-def reference_of(header: PetHeader) -> tuple[str, datetime]:
-    """Return the time that decay was corrected to, and the name of its tag.
+def reference_of(header: PetHeader, half_life_s: float) -> tuple[str, datetime, str]:
+    """Return the tag of the time that decay was corrected to, that time, and what is unsure of it.
+
+    The header's own words are weighed against each other. FrameReferenceTime is the offset of a
+    slice from the series' reference time and DecayFactor what its values were multiplied by
+    (PS3.3 C.8.9.4): both say how long after the reference the earliest slice was acquired.
 
     Raises
     ------
@@ -32,7 +46,7 @@ def reference_of(header: PetHeader) -> tuple[str, datetime]:
         It is not known.
     """
     if header.ge_scan_at is not None:
-        return GE_SCAN, header.ge_scan_at
+        return GE_SCAN, header.ge_scan_at, ""
     for name, at in ((SERIES, header.series_at), (ACQUIRED, header.acquired_at)):
         if at is None:
             raise InputError(
@@ -41,9 +55,80 @@ def reference_of(header: PetHeader) -> tuple[str, datetime]:
                 f"fill it in at its source, {AS_COUNTS}"
             )
     assert header.series_at is not None and header.acquired_at is not None
-    if header.acquired_at < header.series_at:
-        return ACQUIRED, header.acquired_at
-    return SERIES, header.series_at
+    late_s = (header.acquired_at - header.series_at).total_seconds()
+    said_s = _offsets(header, half_life_s)
+    _require_one_offset(header, said_s, half_life_s)
+    if late_s < 0:
+        # a scan stored later, so that the earliest slice lies at the reference itself
+        if max(said_s.values(), default=0.0) > _same_s(half_life_s):
+            _require_offset(header, said_s, 0.0, ACQUIRED)
+        return ACQUIRED, header.acquired_at, ""
+    # where SUV are the same by either time, later beds under the first bed's AcquisitionTime are
+    # let pass: Philips writes such
+    if late_s > _same_s(half_life_s):
+        _require_offset(header, said_s, late_s, SERIES)
+    unsure = "" if said_s else _unconfirmed(late_s, half_life_s)
+    return SERIES, header.series_at, unsure
+
+
+def _offsets(header: PetHeader, half_life_s: float) -> dict[str, float]:
+    """Return how long after the reference the earliest slice was acquired, by tag."""
+    said_s = {}
+    if header.frame_reference_s is not None:
+        said_s[FRAME_TIME] = header.frame_reference_s
+    if header.decay_factor is not None and header.decay_factor > 0:
+        said_s[DECAY_FACTOR] = half_life_s * math.log2(header.decay_factor)
+    return said_s
+
+
+def _require_one_offset(header: PetHeader, said_s: dict[str, float], half_life_s: float) -> None:
+    # decay within the frame is corrected too, and the frame's time may be its start or its middle
+    apart_s = max(said_s.values(), default=0.0) - min(said_s.values(), default=0.0)
+    if apart_s > max(_same_s(half_life_s), header.frame_duration_s or 0.0):
+        raise InputError(
+            f"{_in_words(said_s)} by {HALF_LIFE} of {half_life_s:g} s: expected one time after "
+            f"that to which decay is corrected; {_CORRECT}"
+        )
+
+
+def _require_offset(header: PetHeader, said_s: dict[str, float], late_s: float, name: str) -> None:
+    allowed_s = max(header.frame_duration_s or 0.0, LEAST_FRAME_S)
+    if all(abs(offset_s - late_s) <= allowed_s for offset_s in said_s.values()):
+        return
+    found = f"lies {late_s:.0f} s before the earliest {ACQUIRED}"
+    raise InputError(
+        f"{name} {found if name == SERIES else f'is earlier than {SERIES}'}, but "
+        f"{_in_words(said_s)}: expected {late_s:.0f} s, at most {allowed_s:.0f} s off, else it is "
+        f"not known to which time decay is corrected; {_CORRECT}"
+    )
+
+
+def _unconfirmed(late_s: float, half_life_s: float) -> str:
+    """Return what is to be said of a series time that no other tag confirms."""
+    most_s = half_life_s * math.log2(1 + UNSURE_SHARE)
+    if late_s > most_s:
+        raise InputError(
+            f"{SERIES} lies {late_s:.0f} s before the earliest {ACQUIRED}, and {_in_words({})}: "
+            f"expected at most {most_s:.0f} s, by which SUV change by {UNSURE_SHARE:.0%}, else it "
+            f"is not known to which of the two decay is corrected; {_CORRECT}"
+        )
+    if late_s < 1:
+        return ""
+    return (
+        f"the earliest slice was acquired {late_s:.0f} s later, and {_in_words({})} on which of "
+        "the two it is"
+    )
+
+
+def _in_words(said_s: dict[str, float]) -> str:
+    return " and ".join(
+        f"{tag} says {f'{said_s[tag]:.0f} s' if tag in said_s else 'nothing'}"
+        for tag in (FRAME_TIME, DECAY_FACTOR)
+    )
+
+
+def _same_s(half_life_s: float) -> float:
+    return half_life_s * math.log2(1 + SAME_SHARE)
 
 
 def injection_of(

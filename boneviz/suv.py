@@ -6,6 +6,7 @@ with the stored value in Bq/mL, 1 mL weighing 1 g, and t the seconds from inject
 that the scanner corrected decay to. Which time that is follows the QIBA FDG-PET profile and its
 vendor-neutral pseudo-code (qibawiki.rsna.org, "Standardized Uptake Value"): SeriesTime, except
 that AcquisitionTime wins where it is earlier, and GE's own scan time wins where it is given.
+FrameReferenceTime and DecayFactor must not contradict it (`boneviz.pettimes`).
 What cannot be known from the header is refused, never guessed.
 """
 
@@ -22,7 +23,9 @@ from boneviz.petheader import (
     AS_COUNTS,
     CORRECTED,
     DECAY,
+    DECAY_FACTOR,
     DOSE,
+    FRAME_TIME,
     GE_SCAN,
     HALF_LIFE,
     INJECTED_AT,
@@ -149,7 +152,7 @@ def _from_activity(
         return SuvDerivation(scale, rule, tags)
     half_life_s = _within(header.half_life_s, HALF_LIFE_S, HALF_LIFE, "s")
     tags[HALF_LIFE] = half_life_s
-    name, reference = reference_of(header)
+    name, reference, unsure = reference_of(header, half_life_s)
     injection, injected = injection_of(header, name, reference, half_life_s)
     elapsed_s = (reference - injected).total_seconds()
     seconds = {
@@ -162,6 +165,13 @@ def _from_activity(
         if at is not None
     }
     rule = f"{start}grams of body over the dose decayed from {injection} to {name}"
+    rule += f"; {unsure}" if unsure else ""
+    for tag, value in (
+        (FRAME_TIME, header.frame_reference_s),
+        (DECAY_FACTOR, header.decay_factor),
+    ):
+        if value is not None:
+            tags[tag] = value
     return SuvDerivation(scale * 2 ** (elapsed_s / half_life_s), rule, tags, seconds, name)
 
 

@@ -145,6 +145,32 @@ def test_private_factors_of_philips_and_the_time_of_ge_are_found(tmp_path: Path)
     assert suv_derivation(only_series(tmp_path / "ge")).factor == pytest.approx(expected)
 
 
+def test_a_series_opened_early_is_known_by_the_time_and_the_factor_of_its_slices(
+    tmp_path: Path,
+) -> None:
+    def early(n: int, ds: Dataset) -> None:
+        ds.SeriesTime = "090500"
+        ds.AcquisitionTime = f"10{2 * n:02d}00"
+        # milliseconds since ten
+        ds.FrameReferenceTime, ds.ActualFrameDuration = 120_000 * n, 120_000
+        ds.DecayFactor = f"{2 ** (120 * n / 3600):.6f}"
+
+    def on_time(n: int, ds: Dataset) -> None:
+        early(n, ds)
+        ds.SeriesTime = "100000"
+
+    write_pet_series(tmp_path / "early", edit=early)
+    write_pet_series(tmp_path / "on time", edit=on_time)
+    with pytest.raises(
+        InputError,
+        match=r"\(0054,1300\) says 0 s and .*\(0054,1321\) says 0 s: expected 3300 s, at most 120 s",
+    ):
+        suv_derivation(only_series(tmp_path / "early"))
+    derivation = suv_derivation(only_series(tmp_path / "on time"))
+    assert derivation.factor == pytest.approx(PET_FACTOR, rel=1e-12)
+    assert derivation.tags["DecayFactor (0054,1321)"] == 1
+
+
 def test_two_tracers_in_one_patient_give_no_dose(tmp_path: Path) -> None:
     def two(_: int, ds: Dataset) -> None:
         ds.RadiopharmaceuticalInformationSequence = [

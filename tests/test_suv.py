@@ -49,7 +49,38 @@ RULES = (
     Rule("a half-life", {}, 4e-4),
     # half an hour earlier, a factor of 2^-0.5 less has decayed
     Rule("acquired earlier", {"acquired_at": EARLIER}, 4e-4 / ROOT2, "AcquisitionTime (0008,0032)"),
-    Rule("acquired later", {"acquired_at": LATER}, 4e-4),
+    # half an hour of a half-life of one hour: values times 2^0.5
+    Rule(
+        "acquired later, as all tags say",
+        {"acquired_at": LATER, "frame_reference_s": 1800.0, "decay_factor": ROOT2},
+        4e-4,
+    ),
+    # the middle of a frame of ten minutes
+    Rule(
+        "acquired later, within its frame",
+        {"acquired_at": LATER, "frame_reference_s": 2100.0, "frame_duration_s": 600.0},
+        4e-4,
+    ),
+    # log2(1.05) x 3600 s = 253.4 s
+    Rule("acquired a little later", {"acquired_at": MADE + timedelta(seconds=253)}, 4e-4),
+    # all beds under the first one's time: 20 minutes at log2(1.02) x 3600 s = 102.8 s or less
+    Rule(
+        "a later bed of Philips",
+        {"acquired_at": MADE + timedelta(seconds=102), "frame_reference_s": 1200.0},
+        4e-4,
+    ),
+    # 2 % of zirconium-89 are 2.2 hours
+    Rule(
+        "long-lived",
+        {"acquired_at": LATER, "frame_reference_s": 0.0, "half_life_s": 78.4 * 3600.0},
+        2e-4 * 2 ** (1 / 78.4),
+    ),
+    Rule(
+        "acquired earlier, first frame",
+        {"acquired_at": EARLIER, "frame_reference_s": 300.0, "frame_duration_s": 600.0},
+        4e-4 / ROOT2,
+        "AcquisitionTime (0008,0032)",
+    ),
     Rule("GE's own time wins", {"ge_scan_at": LATER}, 4e-4 * ROOT2, "GE scan date and time"),
     # decay corrected to injection: the dose as it was, 70e3 / 350e6
     Rule("ADMIN", {"decay_correction": "ADMIN"}, 2e-4, ""),
@@ -169,6 +200,45 @@ REFUSALS: tuple[tuple[str, dict[str, Any], str], ...] = (
         {"injected_at": None, "injected_time": time(11), "half_life_s": LONG},
         "lies 3600 s after the scan began",
     ),
+    # a series opened 55 minutes early: 09:05, one hour less 2^(55/60) in the factor
+    (
+        "series opened early",
+        {
+            "series_at": MADE - timedelta(minutes=55),
+            "frame_reference_s": 0.0,
+            "decay_factor": 1.0,
+        },
+        r"SeriesTime \(0008,0031\) lies 3300 s before .*\(0054,1300\) says 0 s and "
+        r"DecayFactor \(0054,1321\) says 0 s: expected 3300 s, at most 60 s off",
+    ),
+    (
+        "series opened early, by its factor alone",
+        {"acquired_at": LATER, "decay_factor": 1.0},
+        r"\(0054,1300\) says nothing and DecayFactor \(0054,1321\) says 0 s: expected 1800 s",
+    ),
+    (
+        "series opened early, longer than its frame",
+        {"acquired_at": LATER, "frame_reference_s": 1199.0, "frame_duration_s": 600.0},
+        r"\(0054,1300\) says 1199 s .* expected 1800 s, at most 600 s off",
+    ),
+    (
+        "series opened early, and nothing said",
+        {"acquired_at": MADE + timedelta(seconds=254)},
+        r"\(0054,1300\) says nothing and .*\(0054,1321\) says nothing: expected at most 253 s",
+    ),
+    # corrected to injection whatever DecayCorrection says: 2 is one half-life
+    (
+        "time and factor of a frame disagree",
+        {"frame_reference_s": 0.0, "decay_factor": 2.0},
+        r"\(0054,1300\) says 0 s and DecayFactor \(0054,1321\) says 3600 s .* one time",
+    ),
+    # a later half of a scan, stored anew
+    (
+        "acquired earlier, not the first frame",
+        {"acquired_at": EARLIER, "frame_reference_s": 900.0, "frame_duration_s": 600.0},
+        r"AcquisitionTime \(0008,0032\) is earlier than Series.*says 900 s .* expected 0 s, at "
+        "most 600 s off",
+    ),
     ("clocks disagree", {"injected_time": time(8, 58)}, r"\(0018,1072\) are 120 s apart"),
     ("another day", {"injected_at": MADE - timedelta(days=1, hours=1)}, r"25\.0 half-lives"),
 )
@@ -185,22 +255,36 @@ def test_what_is_not_known_is_refused_with_its_tag(changes: dict[str, Any], says
 
 
 def test_a_derivation_holds_offsets_and_no_dates() -> None:
-    derivation = derive_suv(header(acquired_at=LATER, manufacturer="DOE"))
+    derivation = derive_suv(
+        header(acquired_at=LATER, manufacturer="DOE", frame_reference_s=1800.0, decay_factor=ROOT2)
+    )
     kept = json.dumps(derivation.as_dict())
     assert json.loads(kept)["seconds_after_injection"] == {
         "SeriesDate (0008,0021) and SeriesTime (0008,0031)": 3600.0,
         "AcquisitionDate (0008,0022) and AcquisitionTime (0008,0032)": 5400.0,
     }
     assert json.loads(kept)["tags"]["RadionuclideTotalDose (0018,1074)"] == 350e6
+    assert json.loads(kept)["tags"]["FrameReferenceTime (0054,1300)"] == 1800.0
     assert json.loads(kept)["factor"] == derivation.factor
     for text in (kept, derivation.in_words(), repr(derivation), repr(HEADER)):
         assert not any(each in text for each in ("2024", "DOE", "datetime"))
     assert "from RadiopharmaceuticalStartDateTime (0018,1078) to Series" in derivation.in_words()
 
 
+def test_a_gap_that_nothing_confirms_is_said() -> None:
+    a_little = {"acquired_at": MADE + timedelta(seconds=200)}
+    rule = derive_suv(header(**a_little)).rule
+    assert "acquired 200 s later, and FrameReferenceTime (0054,1300) says nothing" in rule
+    assert "later" not in derive_suv(header(**a_little, frame_reference_s=200.0)).rule
+    assert "later" not in derive_suv(HEADER).rule
+
+
 def test_slices_make_one_header_with_the_earliest_acquisition() -> None:
     slices = [header(acquired_at=at) for at in (LATER, EARLIER, MADE)]
     assert one_header(slices) == header(acquired_at=EARLIER)
+    # of beds under one time the first
+    beds = [header(frame_reference_s=s, decay_factor=1 + s / 1e4) for s in (300.0, 60.0, 180.0)]
+    assert one_header(beds) == beds[1]
     # one slice without a time may be the earliest
     assert one_header([HEADER, header(acquired_at=None)]).acquired_at is None
     with pytest.raises(InputError, match=r"disagree about PatientWeight \(0010,1030\)"):
@@ -243,6 +327,8 @@ def _published(path: Path) -> list[PetHeader]:
             injected_time=moment_of("20240229" + each["RadiopharmaceuticalStartTime"]).time(),
             series_at=moment_of(each["SeriesDate"] + each["SeriesTime"]),
             acquired_at=moment_of(each["AcquisitionDate"] + each["AcquisitionTime"]),
+            frame_reference_s=each["FrameReferenceTime"] / 1000,
+            frame_duration_s=each["ActualFrameDuration"] / 1000,
             philips_suv_factor=_number(each, "SUVScaleFactor"),
             philips_activity_factor=_number(each, "ActivityConcentrationScaleFactor"),
         )

@@ -29,6 +29,7 @@ from boneviz.dicomvalues import (
     unsigned,
     value_text,
     whole,
+    without_offset,
     words,
 )
 from boneviz.errors import ImageFileError
@@ -287,7 +288,10 @@ def _pet(dataset: pydicom.Dataset) -> PetHeader:
     dose = doses[0] if len(doses) == 1 else pydicom.Dataset()
     manufacturer = words(dataset, "Manufacturer")
     zone = text(dataset, "TimezoneOffsetFromUTC")
+    injected = text(dose, "RadiopharmaceuticalStartDateTime")
+    injected_at = moment_of(injected, zone)
     ge = _private(dataset, 0x0009, "GEMS_PETD_01", 0x0D, manufacturer, "GE")
+    ge_scan_at = moment_of(ge, zone)
     return PetHeader(
         units=text(dataset, "Units") or None,
         suv_type=text(dataset, "SUVType") or None,
@@ -296,11 +300,13 @@ def _pet(dataset: pydicom.Dataset) -> PetHeader:
         weight_kg=number(dataset, "PatientWeight"),
         dose_bq=number(dose, "RadionuclideTotalDose"),
         half_life_s=number(dose, "RadionuclideHalfLife"),
-        injected_at=moment_of(text(dose, "RadiopharmaceuticalStartDateTime"), zone),
+        injected_at=injected_at,
         injected_time=clock_of(text(dose, "RadiopharmaceuticalStartTime")),
         series_at=moment(dataset, "SeriesDate", "SeriesTime"),
         acquired_at=moment(dataset, "AcquisitionDate", "AcquisitionTime"),
-        ge_scan_at=moment_of(ge, zone),
+        ge_scan_at=ge_scan_at,
+        injected_elsewhere=None if injected_at else moment_of(without_offset(injected)),
+        ge_scan_elsewhere=None if ge_scan_at else moment_of(without_offset(ge)),
         frame_reference_s=_seconds(dataset, "FrameReferenceTime"),
         decay_factor=number(dataset, "DecayFactor"),
         frame_duration_s=_seconds(dataset, "ActualFrameDuration"),

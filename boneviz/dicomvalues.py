@@ -30,6 +30,7 @@ __all__ = [
     "unsigned",
     "value_text",
     "whole",
+    "without_offset",
     "words",
 ]
 
@@ -153,8 +154,8 @@ def moment(dataset: pydicom.Dataset, day: str, clock: str) -> datetime | None:
 def moment_of(text: str, zone: str = "", clock: str | None = None) -> datetime | None:
     """Return date and time, written as DICOM's DT or as DA beside TM, in the file's own zone.
 
-    None without hours and minutes. An offset from UTC in the text is followed where the file
-    names its own zone, else the text is on the file's clock.
+    None without hours and minutes, and with an offset from UTC where the file does not name its
+    own: a text without offset is on the file's clock.
     """
     found = re.fullmatch(r"(\d{8})(.*?)([+-]\d{4})?", text)
     if found is None:
@@ -162,11 +163,18 @@ def moment_of(text: str, zone: str = "", clock: str | None = None) -> datetime |
     at = clock_of(found[2] if clock is None else clock)
     try:
         moment = datetime.combine(date.fromisoformat(found[1]), at) if at else None
-        if moment and found[3] and re.fullmatch(r"[+-]\d{4}", zone):
+        if moment and found[3]:
+            if not re.fullmatch(r"[+-]\d{4}", zone):
+                return None
             moment = moment.replace(tzinfo=_zone(found[3])).astimezone(_zone(zone))
     except (ValueError, OverflowError):
         return None
     return moment.replace(tzinfo=None) if moment else None
+
+
+def without_offset(text: str) -> str:
+    """Return a date and time, written as DICOM's DT, without its offset from UTC."""
+    return re.sub(r"[+-]\d{4}$", "", text)
 
 
 def _zone(offset: str) -> timezone:

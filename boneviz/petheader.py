@@ -23,6 +23,7 @@ SERIES = "SeriesDate (0008,0021) and SeriesTime (0008,0031)"
 ACQUIRED = "AcquisitionDate (0008,0022) and AcquisitionTime (0008,0032)"
 FRAME_TIME = "FrameReferenceTime (0054,1300)"
 DECAY_FACTOR = "DecayFactor (0054,1321)"
+ZONE = "TimezoneOffsetFromUTC (0008,0201)"
 GE_SCAN = "GE scan date and time (0009,100D)"
 PHILIPS_SUV = "Philips SUV factor (7053,1000)"
 PHILIPS_ACTIVITY = "Philips activity factor (7053,1009)"
@@ -45,6 +46,8 @@ class PetHeader:
     frame_reference_s, decay_factor, frame_duration_s : of the earliest slice, how long after the
         series' reference time its values are true, by what they were multiplied to correct decay
         to that time, and how long it was acquired
+    injected_elsewhere, ge_scan_elsewhere : as written with an offset from UTC, where the scan's own
+        is not known and the moment on its clock is none of the above
     manufacturer : as written
     philips_suv_factor, philips_activity_factor : (7053,1000) and (7053,1009)
     """
@@ -61,6 +64,8 @@ class PetHeader:
     series_at: datetime | None = field(default=None, repr=False)
     acquired_at: datetime | None = field(default=None, repr=False)
     ge_scan_at: datetime | None = field(default=None, repr=False)
+    injected_elsewhere: datetime | None = field(default=None, repr=False)
+    ge_scan_elsewhere: datetime | None = field(default=None, repr=False)
     frame_reference_s: float | None = None
     decay_factor: float | None = None
     frame_duration_s: float | None = None
@@ -124,6 +129,8 @@ _TAG_OF = {
     "injected_time": INJECTED_TIME,
     "series_at": SERIES,
     "ge_scan_at": GE_SCAN,
+    "injected_elsewhere": INJECTED_AT,
+    "ge_scan_elsewhere": GE_SCAN,
     "manufacturer": "Manufacturer (0008,0070)",
     "philips_suv_factor": PHILIPS_SUV,
     "philips_activity_factor": PHILIPS_ACTIVITY,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 
 from boneviz.errors import InputError
 from boneviz.petheader import (
@@ -16,6 +16,7 @@ from boneviz.petheader import (
     INJECTED_AT,
     INJECTED_TIME,
     SERIES,
+    ZONE,
     PetHeader,
 )
 
@@ -47,6 +48,8 @@ def reference_of(header: PetHeader, half_life_s: float) -> tuple[str, datetime, 
     """
     if header.ge_scan_at is not None:
         return GE_SCAN, header.ge_scan_at, ""
+    if header.ge_scan_elsewhere is not None:
+        raise _elsewhere(GE_SCAN)
     for name, at in ((SERIES, header.series_at), (ACQUIRED, header.acquired_at)):
         if at is None:
             raise InputError(
@@ -143,10 +146,15 @@ def injection_of(
     """
     most = timedelta(seconds=MOST_HALF_LIVES * half_life_s)
     at, clock = header.injected_at, header.injected_time
+    if header.injected_elsewhere is not None:
+        # the time alone is on the clock of the scan
+        at = header.injected_elsewhere
+        if clock is None or _apart_s(at, clock) > CLOCKS_APART_S:
+            raise _elsewhere(INJECTED_AT, unless=INJECTED_TIME)
     if at is not None:
         if clock is not None:
-            apart_s = abs((at - datetime.combine(at, clock)).total_seconds())
-            if min(apart_s, 86400 - apart_s) > CLOCKS_APART_S:
+            apart_s = _apart_s(at, clock)
+            if apart_s > CLOCKS_APART_S:
                 raise InputError(
                     f"{INJECTED_AT} and {INJECTED_TIME} are {apart_s:.0f} s apart: expected one "
                     f"time of day; correct the header at its source, {AS_COUNTS}"
@@ -176,6 +184,21 @@ def injection_of(
     if reference - day_before <= most < reference - day_before + timedelta(days=1):
         return f"{INJECTED_TIME} of the day before", day_before
     raise injected_after(same_day - reference, INJECTED_TIME, name)
+
+
+def _apart_s(at: datetime, clock: time) -> float:
+    """Return how far a moment is from the nearest such time of day."""
+    apart_s = abs((at - datetime.combine(at, clock)).total_seconds())
+    return min(apart_s, 86400 - apart_s)
+
+
+def _elsewhere(tag: str, *, unless: str = "") -> InputError:
+    agrees = f", or {unless} that agrees with it" if unless else ""
+    return InputError(
+        f"{tag} is written with an offset from UTC, and the file does not say its own: expected "
+        f"{ZONE}{agrees}, else the hours between them are not known; fill it in at its source, "
+        f"{AS_COUNTS}"
+    )
 
 
 def injected_after(by: timedelta, injection: str, reference: str) -> InputError:

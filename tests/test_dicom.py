@@ -163,12 +163,30 @@ def test_a_series_opened_early_is_known_by_the_time_and_the_factor_of_its_slices
     write_pet_series(tmp_path / "on time", edit=on_time)
     with pytest.raises(
         InputError,
-        match=r"\(0054,1300\) says 0 s and .*\(0054,1321\) says 0 s: expected 3300 s, at most 120 s",
+        match=r"\(0054,1300\) says 0 s and .*\(0054,1321\) says 0 s: expected 3300 s, at most 120",
     ):
         suv_derivation(only_series(tmp_path / "early"))
     derivation = suv_derivation(only_series(tmp_path / "on time"))
     assert derivation.factor == pytest.approx(PET_FACTOR, rel=1e-12)
     assert derivation.tags["DecayFactor (0054,1321)"] == 1
+
+
+def test_an_offset_from_utc_is_followed_or_refused(tmp_path: Path) -> None:
+    def utc(_: int, ds: Dataset) -> None:
+        dose = ds.RadiopharmaceuticalInformationSequence[0]
+        del dose.RadiopharmaceuticalStartTime
+        dose.RadiopharmaceuticalStartDateTime = "20240229080000+0000"
+
+    def with_zone(n: int, ds: Dataset) -> None:
+        utc(n, ds)
+        ds.TimezoneOffsetFromUTC = "+0100"
+
+    write_pet_series(tmp_path / "with", edit=with_zone)
+    write_pet_series(tmp_path / "without", edit=utc)
+    derivation = suv_derivation(only_series(tmp_path / "with"))
+    assert derivation.factor == pytest.approx(PET_FACTOR, rel=1e-12)
+    with pytest.raises(InputError, match=r"expected TimezoneOffsetFromUTC \(0008,0201\)"):
+        suv_derivation(only_series(tmp_path / "without"))
 
 
 def test_two_tracers_in_one_patient_give_no_dose(tmp_path: Path) -> None:

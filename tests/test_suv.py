@@ -117,6 +117,12 @@ RULES = (
         },
         4e-4,
     ),
+    # of another clock, which the time alone shows to be the scan's
+    Rule(
+        "an offset from UTC and a time that agrees",
+        {"injected_at": None, "injected_elsewhere": MADE - timedelta(hours=1)},
+        4e-4,
+    ),
     Rule("GML that is BW", {"units": "GML", "suv_type": "BW", "weight_kg": None}, 1.0, ""),
     Rule("Philips CNTS", {"units": "CNTS", "philips_suv_factor": 0.0005}, 0.0005, ""),
     # 0 means unknown; 3 Bq/mL per count x 4e-4
@@ -239,6 +245,25 @@ REFUSALS: tuple[tuple[str, dict[str, Any], str], ...] = (
         r"AcquisitionTime \(0008,0032\) is earlier than Series.*says 900 s .* expected 0 s, at "
         "most 600 s off",
     ),
+    (
+        "an offset from UTC alone",
+        {
+            "injected_at": None,
+            "injected_time": None,
+            "injected_elsewhere": MADE - timedelta(hours=2),
+        },
+        r"\(0018,1078\) is written with an offset .*expected TimezoneOffsetFromUTC \(0008,0201\)",
+    ),
+    (
+        "an offset from UTC and a time that does not agree",
+        {"injected_at": None, "injected_elsewhere": MADE - timedelta(hours=2)},
+        r"expected TimezoneOffsetFromUTC \(0008,0201\), or Radiopharm.*\(0018,1072\) that agrees",
+    ),
+    (
+        "GE's scan time with an offset from UTC",
+        {"ge_scan_elsewhere": MADE},
+        r"\(0009,100D\) is written with an offset .*TimezoneOffsetFromUTC \(0008,0201\)",
+    ),
     ("clocks disagree", {"injected_time": time(8, 58)}, r"\(0018,1072\) are 120 s apart"),
     ("another day", {"injected_at": MADE - timedelta(days=1, hours=1)}, r"25\.0 half-lives"),
 )
@@ -301,8 +326,10 @@ def test_slices_make_one_header_with_the_earliest_acquisition() -> None:
         # 09:00 at +01:00 is 08:00 in UTC, and 03:00 at -05:00
         ("20240229090000+0100", "+0000", datetime(2024, 2, 29, 8)),
         ("20240229090000+0100", "-0500", datetime(2024, 2, 29, 3)),
-        # the file's zone is not known: on the file's clock
-        ("20240229090000+0100", "", datetime(2024, 2, 29, 9)),
+        # the file's zone is not known, or not one
+        ("20240229090000+0100", "", None),
+        ("20240229090000+0100", "+0100\\+0200", None),
+        ("20240229090000", "+0100", datetime(2024, 2, 29, 9)),
         ("20240229", "", None),
         ("2024022909", "", None),
         ("20230229090000", "", None),

@@ -286,6 +286,7 @@ def _pet(dataset: pydicom.Dataset) -> PetHeader:
     doses = items(dataset, "RadiopharmaceuticalInformationSequence")
     # of two tracers in one patient neither dose is that of the image
     dose = doses[0] if len(doses) == 1 else pydicom.Dataset()
+    nuclides = items(dose, "RadionuclideCodeSequence")
     manufacturer = words(dataset, "Manufacturer")
     zone = text(dataset, "TimezoneOffsetFromUTC")
     injected = text(dose, "RadiopharmaceuticalStartDateTime")
@@ -300,6 +301,7 @@ def _pet(dataset: pydicom.Dataset) -> PetHeader:
         weight_kg=number(dataset, "PatientWeight"),
         dose_bq=number(dose, "RadionuclideTotalDose"),
         half_life_s=number(dose, "RadionuclideHalfLife"),
+        nuclide=text(nuclides[0], "CodeValue") or None if len(nuclides) == 1 else None,
         injected_at=injected_at,
         injected_time=clock_of(text(dose, "RadiopharmaceuticalStartTime")),
         series_at=moment(dataset, "SeriesDate", "SeriesTime"),

@@ -142,8 +142,9 @@ def whole(dataset: pydicom.Dataset, keyword: str) -> int | None:
 
 
 def items(dataset: pydicom.Dataset, keyword: str) -> list[pydicom.Dataset]:
-    """Return the items of a sequence, none where absent."""
-    return list(dataset[keyword].value or ()) if _tag(keyword) in dataset else []
+    """Return the items of a sequence, none where it is absent or no sequence."""
+    value = dataset[keyword].value if _tag(keyword) in dataset else None
+    return list(value) if isinstance(value, pydicom.Sequence) else []
 
 
 def moment(dataset: pydicom.Dataset, day: str, clock: str) -> datetime | None:

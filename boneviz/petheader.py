@@ -17,6 +17,7 @@ DECAY = "DecayCorrection (0054,1102)"
 WEIGHT = "PatientWeight (0010,1030)"
 DOSE = "RadionuclideTotalDose (0018,1074)"
 HALF_LIFE = "RadionuclideHalfLife (0018,1075)"
+NUCLIDE = "RadionuclideCodeSequence (0054,0300)"
 INJECTED_AT = "RadiopharmaceuticalStartDateTime (0018,1078)"
 INJECTED_TIME = "RadiopharmaceuticalStartTime (0018,1072)"
 SERIES = "SeriesDate (0008,0021) and SeriesTime (0008,0031)"
@@ -40,6 +41,7 @@ class PetHeader:
     units, suv_type, decay_correction : the codes of these tags, such as BQML, BW, START
     corrections : codes of CorrectedImage, such as ATTN and DECY
     weight_kg, dose_bq, half_life_s : patient's weight, injected activity, of its nuclide
+    nuclide : code of the nuclide, such as 77004003 or C-111A1 for fluorine-18
     injected_at : date and time of injection, on the clock of the scan
     injected_time : time of injection where only that is given
     series_at, acquired_at, ge_scan_at : start of the series, of the earliest slice, and GE's own
@@ -59,6 +61,7 @@ class PetHeader:
     weight_kg: float | None = None
     dose_bq: float | None = None
     half_life_s: float | None = None
+    nuclide: str | None = field(default=None, repr=False)
     injected_at: datetime | None = field(default=None, repr=False)
     injected_time: time | None = field(default=None, repr=False)
     series_at: datetime | None = field(default=None, repr=False)
@@ -125,6 +128,7 @@ _TAG_OF = {
     "weight_kg": WEIGHT,
     "dose_bq": DOSE,
     "half_life_s": HALF_LIFE,
+    "nuclide": NUCLIDE,
     "injected_at": INJECTED_AT,
     "injected_time": INJECTED_TIME,
     "series_at": SERIES,

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from boneviz.errors import InputError
+from boneviz.nuclides import nuclide_of
 from boneviz.petheader import (
     ACQUIRED,
     AS_COUNTS,
@@ -29,6 +30,7 @@ from boneviz.petheader import (
     GE_SCAN,
     HALF_LIFE,
     INJECTED_AT,
+    NUCLIDE,
     PHILIPS_ACTIVITY,
     PHILIPS_SUV,
     SERIES,
@@ -50,6 +52,7 @@ CODES = (
 WEIGHT_KG = (0.5, 400.0)
 DOSE_BQ = (1e6, 1e10)  # 370 written in MBq falls far below, and so does 370000 in kBq
 HALF_LIFE_S = (60.0, 1e6)  # rubidium-82 has 76 s, iodine-124 361 000 s
+HALF_LIFE_SHARE = 0.02  # vendors' values differ by up to 1.3 %, those of rubidium-82
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +153,7 @@ def _from_activity(
         if header.injected_at and header.series_at and header.series_at < header.injected_at:
             raise injected_after(header.injected_at - header.series_at, INJECTED_AT, SERIES)
         return SuvDerivation(scale, rule, tags)
-    half_life_s = _within(header.half_life_s, HALF_LIFE_S, HALF_LIFE, "s")
+    half_life_s = _half_life(header)
     tags[HALF_LIFE] = half_life_s
     name, reference, unsure = reference_of(header, half_life_s)
     injection, injected = injection_of(header, name, reference, half_life_s)
@@ -223,6 +226,18 @@ def _dose(dose_bq: float | None) -> float:
             f"it seems to be written in MBq or kBq, correct it at its source, {AS_COUNTS}"
         )
     return _within(dose_bq, DOSE_BQ, DOSE, "Bq")
+
+
+def _half_life(header: PetHeader) -> float:
+    half_life_s = _within(header.half_life_s, HALF_LIFE_S, HALF_LIFE, "s")
+    nuclide = nuclide_of(header.nuclide)
+    if nuclide and abs(half_life_s / nuclide.half_life_s - 1) > HALF_LIFE_SHARE:
+        raise InputError(
+            f"{HALF_LIFE} is {half_life_s:g} s and {NUCLIDE} says {nuclide.name}, which has "
+            f"{nuclide.half_life_s:.6g} s: expected them within {HALF_LIFE_SHARE:.0%}; correct the "
+            f"wrong one at its source, {AS_COUNTS}"
+        )
+    return half_life_s
 
 
 def _within(value: float | None, limits: tuple[float, float], tag: str, unit: str) -> float:

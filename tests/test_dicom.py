@@ -189,6 +189,21 @@ def test_an_offset_from_utc_is_followed_or_refused(tmp_path: Path) -> None:
         suv_derivation(only_series(tmp_path / "without"))
 
 
+def test_the_nuclide_is_read_with_its_half_life(tmp_path: Path) -> None:
+    def fluorine(_: int, ds: Dataset) -> None:
+        code = Dataset()
+        code.CodeValue, code.CodingSchemeDesignator = "C-111A1", "SRT"
+        code.CodeMeaning = "^18^Fluorine"
+        ds.RadiopharmaceuticalInformationSequence[0].RadionuclideCodeSequence = [code]
+
+    write_pet_series(tmp_path, edit=fluorine)
+    with pytest.raises(
+        InputError,
+        match=r"\(0018,1075\) is 3600 s and Radio.* \(0054,0300\) says fluorine-18",
+    ):
+        suv_derivation(only_series(tmp_path))
+
+
 def test_two_tracers_in_one_patient_give_no_dose(tmp_path: Path) -> None:
     def two(_: int, ds: Dataset) -> None:
         ds.RadiopharmaceuticalInformationSequence = [

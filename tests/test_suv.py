@@ -123,6 +123,13 @@ RULES = (
         {"injected_at": None, "injected_elsewhere": MADE - timedelta(hours=1)},
         4e-4,
     ),
+    # one hour of 6588 s, written by Philips, 0.03 % off
+    Rule(
+        "fluorine-18 by its code",
+        {"nuclide": "C-111A1", "half_life_s": 6588.0},
+        2e-4 * 2 ** (3600 / 6588),
+    ),
+    Rule("a nuclide of no known half-life", {"nuclide": "C-155A1"}, 4e-4),
     Rule("GML that is BW", {"units": "GML", "suv_type": "BW", "weight_kg": None}, 1.0, ""),
     Rule("Philips CNTS", {"units": "CNTS", "philips_suv_factor": 0.0005}, 0.0005, ""),
     # 0 means unknown; 3 Bq/mL per count x 4e-4
@@ -176,6 +183,15 @@ REFUSALS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("half-life 0", {"half_life_s": 0.0}, r"RadionuclideHalfLife \(0018,1075\) is 0 s"),
     # an hour is 33 half-lives of 109.8 s
     ("half-life in minutes", {"half_life_s": 109.8}, r"32\.8 half-lives of 109\.8 s .*at most 6"),
+    # of gallium-68
+    (
+        "half-life of another nuclide",
+        {"half_life_s": 4057.7, "nuclide": "77004003"},
+        r"\(0018,1075\) is 4057\.7 s and RadionuclideCodeSequence \(0054,0300\) says fluorine-18, "
+        r"which has 6586\.2 s: expected them within 2%",
+    ),
+    # 6586.2 x 1.02 = 6717.9
+    ("half-life 2 % off", {"half_life_s": 6718.0, "nuclide": "C-111A1"}, "says fluorine-18"),
     ("no injection", {"injected_at": None, "injected_time": None}, r"\(0018,1078\) nor .*1072\)"),
     ("no series time", {"series_at": None}, r"SeriesTime \(0008,0031\) absent"),
     ("no acquisition time", {"acquired_at": None}, r"AcquisitionTime \(0008,0032\) absent"),

@@ -231,7 +231,7 @@ def _header(
         ),
         pixel_bytes=pixel_bytes,
         n_frames=n_frames,
-        slices_in_series=count(dataset, "NumberOfSlices"),
+        slices_in_series=whole(dataset, "NumberOfSlices"),
         slices=_slices(dataset, sop_class, n_frames),
         pet=_pet(dataset) if modality == "PT" else None,
     )

@@ -113,10 +113,7 @@ def finite(text: str) -> float | None:
 
 
 def count(dataset: pydicom.Dataset, keyword: str) -> int | None:
-    """Return a whole number written as text or as 16 bits."""
-    value = _raw(dataset, _tag(keyword))
-    if isinstance(value, bytes) and keyword == "NumberOfSlices":
-        return int.from_bytes(value, "little") if len(value) == 2 else None
+    """Return a whole number written as text."""
     text = value_text(dataset, _tag(keyword))
     return int(text) if re.fullmatch(r"\d{1,9}", text) else None
 

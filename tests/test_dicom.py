@@ -10,7 +10,7 @@ from dicommade import PET_FACTOR, Edit, uid, write_ct_series, write_pet_series
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from boneviz.dicom import Series, find_series, read_ct, read_pet, suv_derivation
+from boneviz.dicom import Series, find_series, read_ct, read_grid, read_pet, suv_derivation
 from boneviz.errors import BonevizError, GridError, ImageFileError, InputError
 
 #: (slices, rows, columns)
@@ -202,6 +202,26 @@ def test_the_nuclide_is_read_with_its_half_life(tmp_path: Path) -> None:
         match=r"\(0018,1075\) is 3600 s and Radio.* \(0054,0300\) says fluorine-18",
     ):
         suv_derivation(only_series(tmp_path))
+
+
+@pytest.mark.parametrize("as_counts", [False, True])
+def test_a_pet_cut_short_at_its_ends_is_no_whole_one(tmp_path: Path, as_counts: bool) -> None:
+    paths = write_pet_series(tmp_path, STORED)
+    assert read_grid(only_series(tmp_path)).shape == (2, 3, 4)
+    paths[0].unlink()
+    paths[3].unlink()
+    series = only_series(tmp_path)
+    says = r"2 slices of a PET, and NumberOfSlices \(0054,0081\) says 4: expected all"
+    with pytest.raises(GridError, match=says):
+        read_grid(series)
+    with pytest.raises(GridError, match=says):
+        read_pet(series, as_counts=as_counts)
+
+
+def test_a_pet_that_does_not_say_how_many_slices_it_has_is_read(tmp_path: Path) -> None:
+    paths = write_pet_series(tmp_path, STORED, edit=lambda _, ds: ds.pop("NumberOfSlices"))
+    paths[0].unlink()
+    assert read_pet(only_series(tmp_path)).array.shape == (2, 3, 3)
 
 
 def test_two_tracers_in_one_patient_give_no_dose(tmp_path: Path) -> None:

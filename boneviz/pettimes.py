@@ -95,14 +95,17 @@ def _require_one_offset(header: PetHeader, said_s: dict[str, float], half_life_s
 
 
 def _require_offset(header: PetHeader, said_s: dict[str, float], late_s: float, name: str) -> None:
-    allowed_s = max(header.frame_duration_s or 0.0, LEAST_FRAME_S)
-    if all(abs(offset_s - late_s) <= allowed_s for offset_s in said_s.values()):
+    # the time that a frame's values are true at lies within the frame, whose start is the
+    # acquisition's
+    first_s = late_s - LEAST_FRAME_S
+    last_s = late_s + max(header.frame_duration_s or 0.0, LEAST_FRAME_S)
+    if all(first_s <= offset_s <= last_s for offset_s in said_s.values()):
         return
-    found = f"lies {late_s:.0f} s before the earliest {ACQUIRED}"
+    found = f"lie {late_s:.0f} s before the earliest {ACQUIRED}"
     raise InputError(
-        f"{name} {found if name == SERIES else f'is earlier than {SERIES}'}, but "
-        f"{_in_words(said_s)}: expected {late_s:.0f} s, at most {allowed_s:.0f} s off, else it is "
-        f"not known to which time decay is corrected; {_CORRECT}"
+        f"{name} {found if name == SERIES else f'are earlier than {SERIES}'}, but "
+        f"{_in_words(said_s)}: expected {first_s:.0f} to {last_s:.0f} s, within the slice's frame, "
+        f"else it is not known to which time decay is corrected; {_CORRECT}"
     )
 
 
@@ -111,7 +114,7 @@ def _unconfirmed(late_s: float, half_life_s: float) -> str:
     most_s = half_life_s * math.log2(1 + UNSURE_SHARE)
     if late_s > most_s:
         raise InputError(
-            f"{SERIES} lies {late_s:.0f} s before the earliest {ACQUIRED}, and {_in_words({})}: "
+            f"{SERIES} lie {late_s:.0f} s before the earliest {ACQUIRED}, and {_in_words({})}: "
             f"expected at most {most_s:.0f} s, by which SUV change by {UNSURE_SHARE:.0%}, else it "
             f"is not known to which of the two decay is corrected; {_CORRECT}"
         )

@@ -26,8 +26,9 @@ from boneviz.dicompixels import (
 )
 from boneviz.dicomvalues import tag_name
 from boneviz.errors import GridError, ImageFileError, InputError
+from boneviz.petheader import one_header
 from boneviz.processes import as_done
-from boneviz.suv import SuvDerivation, derive_suv, one_header
+from boneviz.suv import SuvDerivation, derive_suv
 from boneviz.volume import Grid, Volume
 
 __all__ = [
@@ -51,7 +52,8 @@ def read_grid(series: Series) -> Grid:
     Raises
     ------
     GridError
-        The slices make no volume; the message starts with the series' folder.
+        The slices make no volume, or are fewer than a PET says it has; the message starts with the
+        series' folder.
     """
     return _placed(series)[0]
 
@@ -247,6 +249,8 @@ def _placed(series: Series) -> tuple[Grid, tuple[Place, ...]]:
     except GridError as error:
         who = "" if str(series.folder) in str(error) else f"{series.folder}: "
         raise GridError(f"{who}{error}") from error
+    # after the geometry, which says where one within is missing
+    _require_whole(series)
     for place in places:
         for keyword, value in (
             ("RescaleSlope", place.slice.slope),
@@ -259,6 +263,16 @@ def _placed(series: Series) -> tuple[Grid, tuple[Place, ...]]:
                 )
     require_few(grid.shape[0] * grid.shape[1] * grid.shape[2], str(series.folder))
     return grid, places
+
+
+def _require_whole(series: Series) -> None:
+    """Refuse a PET without its first or last slices: what is left lies as evenly as the whole."""
+    expected = series.slices_expected
+    if series.modality == "PT" and expected is not None and series.n_slices < expected:
+        raise GridError(
+            f"{series.folder}: {series.n_slices} slices of a PET, and {tag_name('NumberOfSlices')} "
+            f"says {expected}: expected all of them; copy the series again from its source"
+        )
 
 
 def _require_modality(series: Series, expected: str) -> None:

@@ -143,8 +143,8 @@ class Series:
 
     @property
     def slices_expected(self) -> int | None:
-        """NumberOfSlices (0054,0081) of a PET: the most that the series may have."""
-        return self.files[0].slices_in_series
+        """NumberOfSlices (0054,0081) of a PET, the most that a file says; None where absent."""
+        return max((f.slices_in_series for f in self.files if f.slices_in_series), default=None)
 
 
 @dataclass(frozen=True, slots=True)

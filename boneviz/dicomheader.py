@@ -29,10 +29,11 @@ from boneviz.dicomvalues import (
     unsigned,
     value_text,
     whole,
+    without_offset,
     words,
 )
 from boneviz.errors import ImageFileError
-from boneviz.suv import PetHeader
+from boneviz.petheader import PetHeader
 
 __all__ = ["MULTIFRAME", "FileHeader", "NotDicomError", "PixelFormat", "Slice", "read_header"]
 
@@ -230,7 +231,7 @@ def _header(
         ),
         pixel_bytes=pixel_bytes,
         n_frames=n_frames,
-        slices_in_series=count(dataset, "NumberOfSlices"),
+        slices_in_series=whole(dataset, "NumberOfSlices"),
         slices=_slices(dataset, sop_class, n_frames),
         pet=_pet(dataset) if modality == "PT" else None,
     )
@@ -285,9 +286,13 @@ def _pet(dataset: pydicom.Dataset) -> PetHeader:
     doses = items(dataset, "RadiopharmaceuticalInformationSequence")
     # of two tracers in one patient neither dose is that of the image
     dose = doses[0] if len(doses) == 1 else pydicom.Dataset()
+    nuclides = items(dose, "RadionuclideCodeSequence")
     manufacturer = words(dataset, "Manufacturer")
     zone = text(dataset, "TimezoneOffsetFromUTC")
+    injected = text(dose, "RadiopharmaceuticalStartDateTime")
+    injected_at = moment_of(injected, zone)
     ge = _private(dataset, 0x0009, "GEMS_PETD_01", 0x0D, manufacturer, "GE")
+    ge_scan_at = moment_of(ge, zone)
     return PetHeader(
         units=text(dataset, "Units") or None,
         suv_type=text(dataset, "SUVType") or None,
@@ -296,11 +301,17 @@ def _pet(dataset: pydicom.Dataset) -> PetHeader:
         weight_kg=number(dataset, "PatientWeight"),
         dose_bq=number(dose, "RadionuclideTotalDose"),
         half_life_s=number(dose, "RadionuclideHalfLife"),
-        injected_at=moment_of(text(dose, "RadiopharmaceuticalStartDateTime"), zone),
+        nuclide=text(nuclides[0], "CodeValue") or None if len(nuclides) == 1 else None,
+        injected_at=injected_at,
         injected_time=clock_of(text(dose, "RadiopharmaceuticalStartTime")),
         series_at=moment(dataset, "SeriesDate", "SeriesTime"),
         acquired_at=moment(dataset, "AcquisitionDate", "AcquisitionTime"),
-        ge_scan_at=moment_of(ge, zone),
+        ge_scan_at=ge_scan_at,
+        injected_elsewhere=None if injected_at else moment_of(without_offset(injected)),
+        ge_scan_elsewhere=None if ge_scan_at else moment_of(without_offset(ge)),
+        frame_reference_s=_seconds(dataset, "FrameReferenceTime"),
+        decay_factor=number(dataset, "DecayFactor"),
+        frame_duration_s=_seconds(dataset, "ActualFrameDuration"),
         manufacturer=manufacturer,
         philips_suv_factor=finite(
             _private(dataset, 0x7053, "Philips PET Private Group", 0x00, manufacturer, "Philips")
@@ -309,6 +320,12 @@ def _pet(dataset: pydicom.Dataset) -> PetHeader:
             _private(dataset, 0x7053, "Philips PET Private Group", 0x09, manufacturer, "Philips")
         ),
     )
+
+
+def _seconds(dataset: pydicom.Dataset, keyword: str) -> float | None:
+    """Return a time that is written in milliseconds."""
+    found_ms = number(dataset, keyword)
+    return None if found_ms is None else found_ms / 1000
 
 
 def _private(

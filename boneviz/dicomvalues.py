@@ -30,6 +30,7 @@ __all__ = [
     "unsigned",
     "value_text",
     "whole",
+    "without_offset",
     "words",
 ]
 
@@ -112,10 +113,7 @@ def finite(text: str) -> float | None:
 
 
 def count(dataset: pydicom.Dataset, keyword: str) -> int | None:
-    """Return a whole number written as text or as 16 bits."""
-    value = _raw(dataset, _tag(keyword))
-    if isinstance(value, bytes) and keyword == "NumberOfSlices":
-        return int.from_bytes(value, "little") if len(value) == 2 else None
+    """Return a whole number written as text."""
     text = value_text(dataset, _tag(keyword))
     return int(text) if re.fullmatch(r"\d{1,9}", text) else None
 
@@ -141,8 +139,9 @@ def whole(dataset: pydicom.Dataset, keyword: str) -> int | None:
 
 
 def items(dataset: pydicom.Dataset, keyword: str) -> list[pydicom.Dataset]:
-    """Return the items of a sequence, none where absent."""
-    return list(dataset[keyword].value or ()) if _tag(keyword) in dataset else []
+    """Return the items of a sequence, none where it is absent or no sequence."""
+    value = dataset[keyword].value if _tag(keyword) in dataset else None
+    return list(value) if isinstance(value, pydicom.Sequence) else []
 
 
 def moment(dataset: pydicom.Dataset, day: str, clock: str) -> datetime | None:
@@ -153,8 +152,8 @@ def moment(dataset: pydicom.Dataset, day: str, clock: str) -> datetime | None:
 def moment_of(text: str, zone: str = "", clock: str | None = None) -> datetime | None:
     """Return date and time, written as DICOM's DT or as DA beside TM, in the file's own zone.
 
-    None without hours and minutes. An offset from UTC in the text is followed where the file
-    names its own zone, else the text is on the file's clock.
+    None without hours and minutes, and with an offset from UTC where the file does not name its
+    own: a text without offset is on the file's clock.
     """
     found = re.fullmatch(r"(\d{8})(.*?)([+-]\d{4})?", text)
     if found is None:
@@ -162,11 +161,18 @@ def moment_of(text: str, zone: str = "", clock: str | None = None) -> datetime |
     at = clock_of(found[2] if clock is None else clock)
     try:
         moment = datetime.combine(date.fromisoformat(found[1]), at) if at else None
-        if moment and found[3] and re.fullmatch(r"[+-]\d{4}", zone):
+        if moment and found[3]:
+            if not re.fullmatch(r"[+-]\d{4}", zone):
+                return None
             moment = moment.replace(tzinfo=_zone(found[3])).astimezone(_zone(zone))
     except (ValueError, OverflowError):
         return None
     return moment.replace(tzinfo=None) if moment else None
+
+
+def without_offset(text: str) -> str:
+    """Return a date and time, written as DICOM's DT, without its offset from UTC."""
+    return re.sub(r"[+-]\d{4}$", "", text)
 
 
 def _zone(offset: str) -> timezone:

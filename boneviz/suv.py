@@ -6,6 +6,7 @@ with the stored value in Bq/mL, 1 mL weighing 1 g, and t the seconds from inject
 that the scanner corrected decay to. Which time that is follows the QIBA FDG-PET profile and its
 vendor-neutral pseudo-code (qibawiki.rsna.org, "Standardized Uptake Value"): SeriesTime, except
 that AcquisitionTime wins where it is earlier, and GE's own scan time wins where it is given.
+FrameReferenceTime and DecayFactor must not contradict it (`boneviz.pettimes`).
 What cannot be known from the header is refused, never guessed.
 """
 
@@ -13,28 +14,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from datetime import datetime, time, timedelta
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from boneviz.errors import InputError
+from boneviz.nuclides import nuclide_of
+from boneviz.petheader import (
+    ACQUIRED,
+    AS_COUNTS,
+    CORRECTED,
+    DECAY,
+    DECAY_FACTOR,
+    DOSE,
+    FRAME_TIME,
+    GE_SCAN,
+    HALF_LIFE,
+    INJECTED_AT,
+    NUCLIDE,
+    PHILIPS_ACTIVITY,
+    PHILIPS_SUV,
+    SERIES,
+    SUV_TYPE,
+    UNITS,
+    WEIGHT,
+    PetHeader,
+)
+from boneviz.pettimes import injected_after, injection_of, reference_of
 
-__all__ = ["PetHeader", "SuvDerivation", "derive_suv", "one_header"]
-
-UNITS = "Units (0054,1001)"
-SUV_TYPE = "SUVType (0054,1006)"
-CORRECTED = "CorrectedImage (0028,0051)"
-DECAY = "DecayCorrection (0054,1102)"
-WEIGHT = "PatientWeight (0010,1030)"
-DOSE = "RadionuclideTotalDose (0018,1074)"
-HALF_LIFE = "RadionuclideHalfLife (0018,1075)"
-INJECTED_AT = "RadiopharmaceuticalStartDateTime (0018,1078)"
-INJECTED_TIME = "RadiopharmaceuticalStartTime (0018,1072)"
-SERIES = "SeriesDate (0008,0021) and SeriesTime (0008,0031)"
-ACQUIRED = "AcquisitionDate (0008,0022) and AcquisitionTime (0008,0032)"
-GE_SCAN = "GE scan date and time (0009,100D)"
-PHILIPS_SUV = "Philips SUV factor (7053,1000)"
-PHILIPS_ACTIVITY = "Philips activity factor (7053,1009)"
+__all__ = ["AS_COUNTS", "SuvDerivation", "derive_suv"]
 
 # the terms of Units, SUVType, CorrectedImage and DecayCorrection, PS3.3 C.8.9.1 and C.8.9.4
 CODES = (
@@ -45,43 +52,7 @@ CODES = (
 WEIGHT_KG = (0.5, 400.0)
 DOSE_BQ = (1e6, 1e10)  # 370 written in MBq falls far below, and so does 370000 in kBq
 HALF_LIFE_S = (60.0, 1e6)  # rubidium-82 has 76 s, iodine-124 361 000 s
-# 1.6 % of the dose is left: later than anybody scans, and short of a day for fluorine-18
-MOST_HALF_LIVES = 6.0
-CLOCKS_APART_S = 60.0
-AS_COUNTS = "or load the PET without SUV, as counts"
-
-
-@dataclass(frozen=True, slots=True)
-class PetHeader:
-    """What a PET header says about activity, dose and time; None where absent or unreadable.
-
-    Parameters
-    ----------
-    units, suv_type, decay_correction : the codes of these tags, such as BQML, BW, START
-    corrections : codes of CorrectedImage, such as ATTN and DECY
-    weight_kg, dose_bq, half_life_s : patient's weight, injected activity, of its nuclide
-    injected_at : date and time of injection, on the clock of the scan
-    injected_time : time of injection where only that is given
-    series_at, acquired_at, ge_scan_at : start of the series, of the earliest slice, and GE's own
-    manufacturer : as written
-    philips_suv_factor, philips_activity_factor : (7053,1000) and (7053,1009)
-    """
-
-    units: str | None = None
-    suv_type: str | None = None
-    corrections: tuple[str, ...] = ()
-    decay_correction: str | None = None
-    weight_kg: float | None = None
-    dose_bq: float | None = None
-    half_life_s: float | None = None
-    injected_at: datetime | None = field(default=None, repr=False)
-    injected_time: time | None = field(default=None, repr=False)
-    series_at: datetime | None = field(default=None, repr=False)
-    acquired_at: datetime | None = field(default=None, repr=False)
-    ge_scan_at: datetime | None = field(default=None, repr=False)
-    manufacturer: str = ""
-    philips_suv_factor: float | None = None
-    philips_activity_factor: float | None = None
+HALF_LIFE_SHARE = 0.02  # vendors' values differ by up to 1.3 %, those of rubidium-82
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,31 +95,6 @@ class SuvDerivation:
         lines += [f"{tag}: {value}" for tag, value in self.tags.items()]
         lines += [f"{moment}: {s:.3f} s after injection" for moment, s in self.seconds.items()]
         return "\n".join(lines)
-
-
-def one_header(headers: list[PetHeader]) -> PetHeader:
-    """Return the header of a series from those of its slices, the earliest acquisition in it.
-
-    Raises
-    ------
-    InputError
-        The slices disagree about anything but their acquisition, or there are none.
-    """
-    if not headers:
-        raise InputError("no slice has a PET header: expected at least one")
-    first = replace(headers[0], acquired_at=None)
-    for other in {replace(header, acquired_at=None) for header in headers} - {first}:
-        name = next(
-            f.name for f in fields(first) if getattr(first, f.name) != getattr(other, f.name)
-        )
-        raise InputError(
-            f"slices of one PET series disagree about {_TAG_OF[name]}: expected one value for all; "
-            f"export the series anew, {AS_COUNTS}"
-        )
-    times = [header.acquired_at for header in headers]
-    known = [at for at in times if at is not None]
-    # a slice without a time may be the earliest: then no earliest is known
-    return replace(first, acquired_at=min(known) if len(known) == len(times) else None)
 
 
 def derive_suv(header: PetHeader) -> SuvDerivation:
@@ -205,12 +151,12 @@ def _from_activity(
     if header.decay_correction == "ADMIN":
         rule = f"{start}grams of body over the dose as injected: decay is corrected to injection"
         if header.injected_at and header.series_at and header.series_at < header.injected_at:
-            raise _injected_after(header.injected_at - header.series_at, INJECTED_AT, SERIES)
+            raise injected_after(header.injected_at - header.series_at, INJECTED_AT, SERIES)
         return SuvDerivation(scale, rule, tags)
-    half_life_s = _within(header.half_life_s, HALF_LIFE_S, HALF_LIFE, "s")
+    half_life_s = _half_life(header)
     tags[HALF_LIFE] = half_life_s
-    name, reference = _reference(header)
-    injection, injected = _injection(header, name, reference, half_life_s)
+    name, reference, unsure = reference_of(header, half_life_s)
+    injection, injected = injection_of(header, name, reference, half_life_s)
     elapsed_s = (reference - injected).total_seconds()
     seconds = {
         moment: (at - injected).total_seconds()
@@ -222,6 +168,13 @@ def _from_activity(
         if at is not None
     }
     rule = f"{start}grams of body over the dose decayed from {injection} to {name}"
+    rule += f"; {unsure}" if unsure else ""
+    for tag, value in (
+        (FRAME_TIME, header.frame_reference_s),
+        (DECAY_FACTOR, header.decay_factor),
+    ):
+        if value is not None:
+            tags[tag] = value
     return SuvDerivation(scale * 2 ** (elapsed_s / half_life_s), rule, tags, seconds, name)
 
 
@@ -265,80 +218,6 @@ def _require_corrections(header: PetHeader) -> None:
         )
 
 
-def _reference(header: PetHeader) -> tuple[str, datetime]:
-    """Return the time that decay was corrected to, and the name of its tag."""
-    if header.ge_scan_at is not None:
-        return GE_SCAN, header.ge_scan_at
-    for name, at in ((SERIES, header.series_at), (ACQUIRED, header.acquired_at)):
-        if at is None:
-            raise InputError(
-                f"{name} absent, or not a date with hours and minutes: expected both, since decay "
-                f"is corrected to the earlier of series and acquisition; "
-                f"fill it in at its source, {AS_COUNTS}"
-            )
-    assert header.series_at is not None and header.acquired_at is not None
-    if header.acquired_at < header.series_at:
-        return ACQUIRED, header.acquired_at
-    return SERIES, header.series_at
-
-
-def _injection(
-    header: PetHeader, name: str, reference: datetime, half_life_s: float
-) -> tuple[str, datetime]:
-    """Return when the dose was injected; by a time without date only where the day is certain."""
-    most = timedelta(seconds=MOST_HALF_LIVES * half_life_s)
-    at, clock = header.injected_at, header.injected_time
-    if at is not None:
-        if clock is not None:
-            apart_s = abs((at - datetime.combine(at, clock)).total_seconds())
-            if min(apart_s, 86400 - apart_s) > CLOCKS_APART_S:
-                raise InputError(
-                    f"{INJECTED_AT} and {INJECTED_TIME} are {apart_s:.0f} s apart: expected one "
-                    f"time of day; correct the header at its source, {AS_COUNTS}"
-                )
-        if at > reference:
-            raise _injected_after(at - reference, INJECTED_AT, name)
-        if reference - at > most:
-            raise _too_late(reference - at, half_life_s, INJECTED_AT, name)
-        return INJECTED_AT, at
-    if clock is None:
-        raise InputError(
-            f"neither {INJECTED_AT} nor {INJECTED_TIME} gives hours and minutes: expected the time "
-            f"of injection; fill it in at its source, {AS_COUNTS}"
-        )
-    same_day = datetime.combine(reference, clock)
-    day_before = same_day - timedelta(days=1)
-    if reference - day_before <= most and same_day <= reference:
-        raise InputError(
-            f"{INJECTED_TIME} without a date and {HALF_LIFE} of {half_life_s:g} s: the day of "
-            f"injection is not known; fill in {INJECTED_AT}, {AS_COUNTS}"
-        )
-    if same_day <= reference:
-        if reference - same_day > most:
-            raise _too_late(reference - same_day, half_life_s, INJECTED_TIME, name)
-        return INJECTED_TIME, same_day
-    # the scan began after midnight: known only where a day later would be too late to scan
-    if reference - day_before <= most < reference - day_before + timedelta(days=1):
-        return f"{INJECTED_TIME} of the day before", day_before
-    raise _injected_after(same_day - reference, INJECTED_TIME, name)
-
-
-def _injected_after(by: timedelta, injection: str, reference: str) -> InputError:
-    return InputError(
-        f"{injection} lies {by.total_seconds():.0f} s after the scan began by {reference}: "
-        f"expected injection before the scan; correct the times at their source, {AS_COUNTS}"
-    )
-
-
-def _too_late(elapsed: timedelta, half_life_s: float, injection: str, reference: str) -> InputError:
-    return InputError(
-        f"{elapsed.total_seconds():.0f} s from {injection} to {reference} are "
-        f"{elapsed.total_seconds() / half_life_s:.1f} half-lives of {half_life_s:g} s "
-        f"({HALF_LIFE}): expected at most {MOST_HALF_LIVES:g}; "
-        f"correct dates and half-life at their source, {AS_COUNTS}"
-    )
-
-
 def _dose(dose_bq: float | None) -> float:
     low, high = DOSE_BQ
     if _positive(dose_bq) and dose_bq is not None and dose_bq < low:
@@ -347,6 +226,18 @@ def _dose(dose_bq: float | None) -> float:
             f"it seems to be written in MBq or kBq, correct it at its source, {AS_COUNTS}"
         )
     return _within(dose_bq, DOSE_BQ, DOSE, "Bq")
+
+
+def _half_life(header: PetHeader) -> float:
+    half_life_s = _within(header.half_life_s, HALF_LIFE_S, HALF_LIFE, "s")
+    nuclide = nuclide_of(header.nuclide)
+    if nuclide and abs(half_life_s / nuclide.half_life_s - 1) > HALF_LIFE_SHARE:
+        raise InputError(
+            f"{HALF_LIFE} is {half_life_s:g} s and {NUCLIDE} says {nuclide.name}, which has "
+            f"{nuclide.half_life_s:.6g} s: expected them within {HALF_LIFE_SHARE:.0%}; correct the "
+            f"wrong one at its source, {AS_COUNTS}"
+        )
+    return half_life_s
 
 
 def _within(value: float | None, limits: tuple[float, float], tag: str, unit: str) -> float:
@@ -371,21 +262,3 @@ def _positive(value: float | None) -> bool:
 def _short(code: str) -> str:
     """Return a code for a message: what DICOM does not define may be anything, a name included."""
     return code if code in CODES.split() else "not a code that DICOM defines"
-
-
-_TAG_OF = {
-    "units": UNITS,
-    "suv_type": SUV_TYPE,
-    "corrections": CORRECTED,
-    "decay_correction": DECAY,
-    "weight_kg": WEIGHT,
-    "dose_bq": DOSE,
-    "half_life_s": HALF_LIFE,
-    "injected_at": INJECTED_AT,
-    "injected_time": INJECTED_TIME,
-    "series_at": SERIES,
-    "ge_scan_at": GE_SCAN,
-    "manufacturer": "Manufacturer (0008,0070)",
-    "philips_suv_factor": PHILIPS_SUV,
-    "philips_activity_factor": PHILIPS_ACTIVITY,
-}

@@ -10,7 +10,7 @@ from dicommade import PET_FACTOR, Edit, uid, write_ct_series, write_pet_series
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from boneviz.dicom import Series, find_series, read_ct, read_pet, suv_derivation
+from boneviz.dicom import Series, find_series, read_ct, read_grid, read_pet, suv_derivation
 from boneviz.errors import BonevizError, GridError, ImageFileError, InputError
 
 #: (slices, rows, columns)
@@ -143,6 +143,85 @@ def test_private_factors_of_philips_and_the_time_of_ge_are_found(tmp_path: Path)
     # half an hour more is half a half-life
     expected = PET_FACTOR * 2**0.5
     assert suv_derivation(only_series(tmp_path / "ge")).factor == pytest.approx(expected)
+
+
+def test_a_series_opened_early_is_known_by_the_time_and_the_factor_of_its_slices(
+    tmp_path: Path,
+) -> None:
+    def early(n: int, ds: Dataset) -> None:
+        ds.SeriesTime = "090500"
+        ds.AcquisitionTime = f"10{2 * n:02d}00"
+        # milliseconds since ten
+        ds.FrameReferenceTime, ds.ActualFrameDuration = 120_000 * n, 120_000
+        ds.DecayFactor = f"{2 ** (120 * n / 3600):.6f}"
+
+    def on_time(n: int, ds: Dataset) -> None:
+        early(n, ds)
+        ds.SeriesTime = "100000"
+
+    write_pet_series(tmp_path / "early", edit=early)
+    write_pet_series(tmp_path / "on time", edit=on_time)
+    with pytest.raises(
+        InputError,
+        match=r"\(0054,1300\) says 0 s and .*\(0054,1321\) says 0 s: expected 3240 to 3420",
+    ):
+        suv_derivation(only_series(tmp_path / "early"))
+    derivation = suv_derivation(only_series(tmp_path / "on time"))
+    assert derivation.factor == pytest.approx(PET_FACTOR, rel=1e-12)
+    assert derivation.tags["DecayFactor (0054,1321)"] == 1
+
+
+def test_an_offset_from_utc_is_followed_or_refused(tmp_path: Path) -> None:
+    def utc(_: int, ds: Dataset) -> None:
+        dose = ds.RadiopharmaceuticalInformationSequence[0]
+        del dose.RadiopharmaceuticalStartTime
+        dose.RadiopharmaceuticalStartDateTime = "20240229080000+0000"
+
+    def with_zone(n: int, ds: Dataset) -> None:
+        utc(n, ds)
+        ds.TimezoneOffsetFromUTC = "+0100"
+
+    write_pet_series(tmp_path / "with", edit=with_zone)
+    write_pet_series(tmp_path / "without", edit=utc)
+    derivation = suv_derivation(only_series(tmp_path / "with"))
+    assert derivation.factor == pytest.approx(PET_FACTOR, rel=1e-12)
+    with pytest.raises(InputError, match=r"expected TimezoneOffsetFromUTC \(0008,0201\)"):
+        suv_derivation(only_series(tmp_path / "without"))
+
+
+def test_the_nuclide_is_read_with_its_half_life(tmp_path: Path) -> None:
+    def fluorine(_: int, ds: Dataset) -> None:
+        code = Dataset()
+        code.CodeValue, code.CodingSchemeDesignator = "C-111A1", "SRT"
+        code.CodeMeaning = "^18^Fluorine"
+        ds.RadiopharmaceuticalInformationSequence[0].RadionuclideCodeSequence = [code]
+
+    write_pet_series(tmp_path, edit=fluorine)
+    with pytest.raises(
+        InputError,
+        match=r"\(0018,1075\) is 3600 s and Radio.* \(0054,0300\) says fluorine-18",
+    ):
+        suv_derivation(only_series(tmp_path))
+
+
+@pytest.mark.parametrize("as_counts", [False, True])
+def test_a_pet_cut_short_at_its_ends_is_no_whole_one(tmp_path: Path, as_counts: bool) -> None:
+    paths = write_pet_series(tmp_path, STORED)
+    assert read_grid(only_series(tmp_path)).shape == (2, 3, 4)
+    paths[0].unlink()
+    paths[3].unlink()
+    series = only_series(tmp_path)
+    says = r"2 slices of a PET, and NumberOfSlices \(0054,0081\) says 4: expected all"
+    with pytest.raises(GridError, match=says):
+        read_grid(series)
+    with pytest.raises(GridError, match=says):
+        read_pet(series, as_counts=as_counts)
+
+
+def test_a_pet_that_does_not_say_how_many_slices_it_has_is_read(tmp_path: Path) -> None:
+    paths = write_pet_series(tmp_path, STORED, edit=lambda _, ds: ds.pop("NumberOfSlices"))
+    paths[0].unlink()
+    assert read_pet(only_series(tmp_path)).array.shape == (2, 3, 3)
 
 
 def test_two_tracers_in_one_patient_give_no_dose(tmp_path: Path) -> None:

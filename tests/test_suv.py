@@ -10,7 +10,8 @@ import pytest
 
 from boneviz.dicomvalues import moment_of
 from boneviz.errors import InputError
-from boneviz.suv import PetHeader, derive_suv, one_header
+from boneviz.petheader import PetHeader, one_header
+from boneviz.suv import derive_suv
 
 MADE = datetime(2024, 2, 29, 10)
 #: 70 kg; 350 MBq, injected one half-life of an hour before the scan
@@ -48,7 +49,38 @@ RULES = (
     Rule("a half-life", {}, 4e-4),
     # half an hour earlier, a factor of 2^-0.5 less has decayed
     Rule("acquired earlier", {"acquired_at": EARLIER}, 4e-4 / ROOT2, "AcquisitionTime (0008,0032)"),
-    Rule("acquired later", {"acquired_at": LATER}, 4e-4),
+    # half an hour of a half-life of one hour: values times 2^0.5
+    Rule(
+        "acquired later, as all tags say",
+        {"acquired_at": LATER, "frame_reference_s": 1800.0, "decay_factor": ROOT2},
+        4e-4,
+    ),
+    # the middle of a frame of ten minutes
+    Rule(
+        "acquired later, within its frame",
+        {"acquired_at": LATER, "frame_reference_s": 2100.0, "frame_duration_s": 600.0},
+        4e-4,
+    ),
+    # log2(1.05) x 3600 s = 253.4 s
+    Rule("acquired a little later", {"acquired_at": MADE + timedelta(seconds=253)}, 4e-4),
+    # all beds under the first one's time: 20 minutes at log2(1.02) x 3600 s = 102.8 s or less
+    Rule(
+        "a later bed of Philips",
+        {"acquired_at": MADE + timedelta(seconds=102), "frame_reference_s": 1200.0},
+        4e-4,
+    ),
+    # 2 % of zirconium-89 are 2.2 hours
+    Rule(
+        "long-lived",
+        {"acquired_at": LATER, "frame_reference_s": 0.0, "half_life_s": 78.4 * 3600.0},
+        2e-4 * 2 ** (1 / 78.4),
+    ),
+    Rule(
+        "acquired earlier, first frame",
+        {"acquired_at": EARLIER, "frame_reference_s": 300.0, "frame_duration_s": 600.0},
+        4e-4 / ROOT2,
+        "AcquisitionTime (0008,0032)",
+    ),
     Rule("GE's own time wins", {"ge_scan_at": LATER}, 4e-4 * ROOT2, "GE scan date and time"),
     # decay corrected to injection: the dose as it was, 70e3 / 350e6
     Rule("ADMIN", {"decay_correction": "ADMIN"}, 2e-4, ""),
@@ -85,6 +117,19 @@ RULES = (
         },
         4e-4,
     ),
+    # of another clock, which the time alone shows to be the scan's
+    Rule(
+        "an offset from UTC and a time that agrees",
+        {"injected_at": None, "injected_elsewhere": MADE - timedelta(hours=1)},
+        4e-4,
+    ),
+    # one hour of 6588 s, written by Philips, 0.03 % off
+    Rule(
+        "fluorine-18 by its code",
+        {"nuclide": "C-111A1", "half_life_s": 6588.0},
+        2e-4 * 2 ** (3600 / 6588),
+    ),
+    Rule("a nuclide of no known half-life", {"nuclide": "C-155A1"}, 4e-4),
     Rule("GML that is BW", {"units": "GML", "suv_type": "BW", "weight_kg": None}, 1.0, ""),
     Rule("Philips CNTS", {"units": "CNTS", "philips_suv_factor": 0.0005}, 0.0005, ""),
     # 0 means unknown; 3 Bq/mL per count x 4e-4
@@ -138,6 +183,15 @@ REFUSALS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("half-life 0", {"half_life_s": 0.0}, r"RadionuclideHalfLife \(0018,1075\) is 0 s"),
     # an hour is 33 half-lives of 109.8 s
     ("half-life in minutes", {"half_life_s": 109.8}, r"32\.8 half-lives of 109\.8 s .*at most 6"),
+    # of gallium-68
+    (
+        "half-life of another nuclide",
+        {"half_life_s": 4057.7, "nuclide": "77004003"},
+        r"\(0018,1075\) is 4057\.7 s and RadionuclideCodeSequence \(0054,0300\) says fluorine-18, "
+        r"which has 6586\.2 s: expected them within 2%",
+    ),
+    # 6586.2 x 1.02 = 6717.9
+    ("half-life 2 % off", {"half_life_s": 6718.0, "nuclide": "C-111A1"}, "says fluorine-18"),
     ("no injection", {"injected_at": None, "injected_time": None}, r"\(0018,1078\) nor .*1072\)"),
     ("no series time", {"series_at": None}, r"SeriesTime \(0008,0031\) absent"),
     ("no acquisition time", {"acquired_at": None}, r"AcquisitionTime \(0008,0032\) absent"),
@@ -168,6 +222,69 @@ REFUSALS: tuple[tuple[str, dict[str, Any], str], ...] = (
         {"injected_at": None, "injected_time": time(11), "half_life_s": LONG},
         "lies 3600 s after the scan began",
     ),
+    # a series opened 55 minutes early: 09:05, one hour less 2^(55/60) in the factor
+    (
+        "series opened early",
+        {
+            "series_at": MADE - timedelta(minutes=55),
+            "frame_reference_s": 0.0,
+            "decay_factor": 1.0,
+        },
+        r"SeriesTime \(0008,0031\) lie 3300 s before .*\(0054,1300\) says 0 s and "
+        r"DecayFactor \(0054,1321\) says 0 s: expected 3240 to 3360 s",
+    ),
+    (
+        "series opened early, by its factor alone",
+        {"acquired_at": LATER, "decay_factor": 1.0},
+        r"\(0054,1300\) says nothing and .*\(0054,1321\) says 0 s: expected 1740 to 1860 s",
+    ),
+    (
+        "series opened early, by as much as a long frame",
+        {"acquired_at": LATER, "frame_reference_s": 1739.0, "frame_duration_s": 1800.0},
+        r"\(0054,1300\) says 1739 s .* expected 1740 to 3600 s",
+    ),
+    (
+        "a frame of later",
+        {"acquired_at": LATER, "frame_reference_s": 2401.0, "frame_duration_s": 600.0},
+        r"\(0054,1300\) says 2401 s .* expected 1740 to 2400 s",
+    ),
+    (
+        "series opened early, and nothing said",
+        {"acquired_at": MADE + timedelta(seconds=254)},
+        r"\(0054,1300\) says nothing and .*\(0054,1321\) says nothing: expected at most 253 s",
+    ),
+    # corrected to injection whatever DecayCorrection says: 2 is one half-life
+    (
+        "time and factor of a frame disagree",
+        {"frame_reference_s": 0.0, "decay_factor": 2.0},
+        r"\(0054,1300\) says 0 s and DecayFactor \(0054,1321\) says 3600 s .* one time",
+    ),
+    # a later half of a scan, stored anew
+    (
+        "acquired earlier, not the first frame",
+        {"acquired_at": EARLIER, "frame_reference_s": 900.0, "frame_duration_s": 600.0},
+        r"AcquisitionTime \(0008,0032\) are earlier than Series.*says 900 s .* expected -60 to "
+        "600 s",
+    ),
+    (
+        "an offset from UTC alone",
+        {
+            "injected_at": None,
+            "injected_time": None,
+            "injected_elsewhere": MADE - timedelta(hours=2),
+        },
+        r"\(0018,1078\) is written with an offset .*expected TimezoneOffsetFromUTC \(0008,0201\)",
+    ),
+    (
+        "an offset from UTC and a time that does not agree",
+        {"injected_at": None, "injected_elsewhere": MADE - timedelta(hours=2)},
+        r"expected TimezoneOffsetFromUTC \(0008,0201\), or Radiopharm.*\(0018,1072\) that agrees",
+    ),
+    (
+        "GE's scan time with an offset from UTC",
+        {"ge_scan_elsewhere": MADE},
+        r"\(0009,100D\) is written with an offset .*TimezoneOffsetFromUTC \(0008,0201\)",
+    ),
     ("clocks disagree", {"injected_time": time(8, 58)}, r"\(0018,1072\) are 120 s apart"),
     ("another day", {"injected_at": MADE - timedelta(days=1, hours=1)}, r"25\.0 half-lives"),
 )
@@ -184,22 +301,36 @@ def test_what_is_not_known_is_refused_with_its_tag(changes: dict[str, Any], says
 
 
 def test_a_derivation_holds_offsets_and_no_dates() -> None:
-    derivation = derive_suv(header(acquired_at=LATER, manufacturer="DOE"))
+    derivation = derive_suv(
+        header(acquired_at=LATER, manufacturer="DOE", frame_reference_s=1800.0, decay_factor=ROOT2)
+    )
     kept = json.dumps(derivation.as_dict())
     assert json.loads(kept)["seconds_after_injection"] == {
         "SeriesDate (0008,0021) and SeriesTime (0008,0031)": 3600.0,
         "AcquisitionDate (0008,0022) and AcquisitionTime (0008,0032)": 5400.0,
     }
     assert json.loads(kept)["tags"]["RadionuclideTotalDose (0018,1074)"] == 350e6
+    assert json.loads(kept)["tags"]["FrameReferenceTime (0054,1300)"] == 1800.0
     assert json.loads(kept)["factor"] == derivation.factor
     for text in (kept, derivation.in_words(), repr(derivation), repr(HEADER)):
         assert not any(each in text for each in ("2024", "DOE", "datetime"))
     assert "from RadiopharmaceuticalStartDateTime (0018,1078) to Series" in derivation.in_words()
 
 
+def test_a_gap_that_nothing_confirms_is_said() -> None:
+    a_little = {"acquired_at": MADE + timedelta(seconds=200)}
+    rule = derive_suv(header(**a_little)).rule
+    assert "acquired 200 s later, and FrameReferenceTime (0054,1300) says nothing" in rule
+    assert "later" not in derive_suv(header(**a_little, frame_reference_s=200.0)).rule
+    assert "later" not in derive_suv(HEADER).rule
+
+
 def test_slices_make_one_header_with_the_earliest_acquisition() -> None:
     slices = [header(acquired_at=at) for at in (LATER, EARLIER, MADE)]
     assert one_header(slices) == header(acquired_at=EARLIER)
+    # of beds under one time the first
+    beds = [header(frame_reference_s=s, decay_factor=1 + s / 1e4) for s in (300.0, 60.0, 180.0)]
+    assert one_header(beds) == beds[1]
     # one slice without a time may be the earliest
     assert one_header([HEADER, header(acquired_at=None)]).acquired_at is None
     with pytest.raises(InputError, match=r"disagree about PatientWeight \(0010,1030\)"):
@@ -216,8 +347,10 @@ def test_slices_make_one_header_with_the_earliest_acquisition() -> None:
         # 09:00 at +01:00 is 08:00 in UTC, and 03:00 at -05:00
         ("20240229090000+0100", "+0000", datetime(2024, 2, 29, 8)),
         ("20240229090000+0100", "-0500", datetime(2024, 2, 29, 3)),
-        # the file's zone is not known: on the file's clock
-        ("20240229090000+0100", "", datetime(2024, 2, 29, 9)),
+        # the file's zone is not known, or not one
+        ("20240229090000+0100", "", None),
+        ("20240229090000+0100", "+0100\\+0200", None),
+        ("20240229090000", "+0100", datetime(2024, 2, 29, 9)),
         ("20240229", "", None),
         ("2024022909", "", None),
         ("20230229090000", "", None),
@@ -242,6 +375,8 @@ def _published(path: Path) -> list[PetHeader]:
             injected_time=moment_of("20240229" + each["RadiopharmaceuticalStartTime"]).time(),
             series_at=moment_of(each["SeriesDate"] + each["SeriesTime"]),
             acquired_at=moment_of(each["AcquisitionDate"] + each["AcquisitionTime"]),
+            frame_reference_s=each["FrameReferenceTime"] / 1000,
+            frame_duration_s=each["ActualFrameDuration"] / 1000,
             philips_suv_factor=_number(each, "SUVScaleFactor"),
             philips_activity_factor=_number(each, "ActivityConcentrationScaleFactor"),
         )

@@ -292,6 +292,7 @@ def _write(
     there = all((growing.folder / path).is_file() for path in files.values())
     if there and growing.has(ref.case_id, content):
         return
+    growing.begin(ref.case_id)
     case = harmonise(read_case(ref, readers=experts))
     pet = growing.folder / files["pet"]
     record = read_pet_record(ref.pet)

@@ -144,7 +144,8 @@ def _order(modality: Any, path: Path) -> tuple[int, int] | None:
     pet = [n for n, word in enumerate(words) if word in PET_NAMES]
     if len(ct) != 1 or len(pet) != 1:
         raise CohortError(
-            f"{path}: modality {', '.join(map(repr, names)) or 'empty'}, expected one CT and one PET"
+            f"{path}: modality {', '.join(map(repr, names)) or 'empty'}, expected one CT and one "
+            "PET"
         )
     return ct[0], pet[0]
 

@@ -184,12 +184,14 @@ def _content_of(
     The series come in by their headers, all of the patient's, since which of them it is follows
     from them and the CT.
     """
-    readers = [[r.name, r.kind, r.key, sha256_of(path)] for r, path in ref.masks.items()]
+    readers = [[repr(r), r.key, sha256_of(path)] for r, path in ref.masks.items()]
     # a prediction's record names its reader
     others = [ref.ct, *prediction_files(cohort, ref, folder=predictions)]
     series = [
-        [s.study_uid, s.series_uid, s.frame_of_reference_uid, sorted(s.sop_uids)]
-        + [s.patient_id, s.patient_name, str(s.study_at)]
+        [
+            (s.study_uid, s.series_uid, s.frame_of_reference_uid, sorted(s.sop_uids)),
+            (s.patient_id, s.patient_name, str(s.study_at)),
+        ]
         for s in among
     ]
     content = [

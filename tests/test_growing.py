@@ -111,7 +111,7 @@ def test_a_kill_while_what_was_there_is_removed_leaves_no_half_for_whole(
         growing.add("case", "hash")
         raise Killed
 
-    def killed(path: Path) -> None:
+    def killed(_path: Path) -> None:
         raise Killed
 
     with monkeypatch.context() as patch:

@@ -194,7 +194,7 @@ def cut_off_export(made: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     class Killed(BaseException):
         pass
 
-    def kill(path: Path, target: Path) -> None:
+    def kill(_path: Path, _target: Path) -> None:
         raise Killed
 
     with monkeypatch.context() as patch:

@@ -47,7 +47,9 @@ def add(commands: Commands) -> None:
         "with 1 where something is refused by other commands, with 0 where there are but warnings.",
         commands.one,
     )
-    made.add_argument("--csv", type=Path, metavar="FILE", help="all findings as a table")
+    made.add_argument(
+        "--csv", type=Path, metavar="FILE", help="all findings as a table, a new file"
+    )
 
 
 def _phantom(options: argparse.Namespace) -> None:
@@ -70,14 +72,22 @@ def _check(options: argparse.Namespace) -> int:
 
     if options.csv is not None and options.csv.suffix != ".csv":
         raise InputError(f"{options.csv}: expected a file name ending in .csv")
+    if options.csv is not None and (options.csv.exists() or options.csv.is_symlink()):
+        raise InputError(
+            f"{options.csv}: there already, expected a new file; nothing is written over: "
+            "move it away or choose another name"
+        )
     cohort = Cohort.open(options.cohort, incomplete="set aside")
     checkup = check_cohort(cohort, progress=not options.quiet)
     _print_contents(cohort, checkup)
     checkup = checkup.with_errors(_models(cohort))
     findings, n_errors = checkup.findings, len(checkup.errors)
     _print_findings(findings)
-    if options.csv is not None and findings:
-        write_whole(options.csv, csv_of(checkup.to_table()))
+    if options.csv is not None:
+        table = checkup.to_table()
+        # a header alone says that it was looked for
+        alone = table.to_csv(index=False).encode("utf-8-sig")
+        write_whole(options.csv, alone if table.empty else csv_of(table))
         print(f"{len(findings)} findings in {options.csv}")
     if n_errors:
         print(f"{n_errors} errors, {len(findings) - n_errors} warnings")
@@ -123,7 +133,7 @@ def _print_findings(findings: Sequence[Finding]) -> None:
         for finding in alike[:MOST_ALIKE]:
             print(f"warning  {finding.case_id or 'cohort'}: {finding}")
         if len(alike) > MOST_ALIKE:
-            others = ", ".join(dict.fromkeys(finding.case_id for finding in alike[MOST_ALIKE:]))
+            others = ", ".join(dict.fromkeys(f.case_id or "cohort" for f in alike[MOST_ALIKE:]))
             print(f"warning  {kind}: also {others}")
 
 

@@ -186,6 +186,8 @@ def _passed_over(
     above: set[Path],
 ) -> Iterator[PassedOver]:
     """Go through a folder that holds a case, or folders of cases."""
+    if not folder.resolve().is_relative_to(root.resolve()):
+        return  # a link: its cases are refused, and what else lies elsewhere is nobody's business
     case = of_folder.get(folder)
     where = folder.relative_to(root)
     if case is not None or folder not in known:

@@ -133,6 +133,21 @@ def test_a_cohort_that_lost_its_readers_is_told(
     page = capsys.readouterr().out
     assert "warning  cohort: no expert is named" in page
     assert "warning  passed over: also P04, P05" in page
+    assert page.endswith("11 warnings; what was read is readable\n")
+
+
+@pytest.mark.parametrize("where", ["P06", "P06/S1"])
+def test_nothing_is_told_of_what_a_link_leads_to(
+    cohort: Cohort, tmp_path: Path, where: str
+) -> None:
+    outside = tmp_path / "outside" / Path(where).relative_to("P06")
+    shutil.copytree(cohort["P01"].ct.parent, outside)
+    (outside / "secret.nrrd").touch()
+    (tmp_path / "outside" / "secret").mkdir()
+    (cohort.root / "P06").symlink_to(tmp_path / "outside", target_is_directory=True)
+    checkup = checked(cohort.root)
+    assert "leads out of" in str(checkup.errors[0])
+    assert not any("secret" in str(finding) for finding in checkup.findings)
 
 
 def test_a_part_of_a_cohort_is_no_loss(cohort: Cohort) -> None:

@@ -27,6 +27,7 @@ from boneviz.errors import BonevizError
 from boneviz.folds import Folds
 from boneviz.nifti import prediction_files, read_mask, read_prediction, read_volume
 from boneviz.paths import inside
+from boneviz.patientfolders import other_images, passed_over
 from boneviz.petrecord import read_pet_record
 from boneviz.volume import Unit, Volume
 
@@ -87,6 +88,7 @@ def check_cohort(cohort: Cohort, *, progress: bool = True) -> Checkup:
         facts.append(fact)
         findings += found
     findings += [*check_scans(facts), *check_spacing(facts), *_folds(cohort)]
+    findings += [*_readers(cohort), *_passed_over(cohort)]
     findings.sort(key=lambda finding: finding.severity)  # error, warning; stable
     return Checkup(tuple(facts), tuple(findings))
 
@@ -189,6 +191,33 @@ def _folds(cohort: Cohort) -> Iterator[Finding]:
             yield Finding(
                 "", "error", "folds", f"{len(lost)} patients {what}: {names}", expected, do
             )
+
+
+def _readers(cohort: Cohort) -> Iterator[Finding]:
+    """Look whether anybody's outlines are read at all."""
+    if not cohort.experts:
+        yield Finding(
+            "",
+            "warning",
+            "readers",
+            "no expert is named, and no outline was read",
+            "one or more experts",
+            "name them under [[readers]] of cohort.toml, a mask each in every patient's folder",
+        )
+
+
+def _passed_over(cohort: Cohort) -> Iterator[Finding]:
+    """Look for patients and outlines that lie there and that nothing is made from."""
+    root = cohort.root
+    if (root / "cohort.toml").is_file() and all(ref.ct.is_relative_to(root) for ref in cohort):
+        passed = passed_over(root, cohort.readers)
+    elif len(cohort) == 1 and cohort.cases[0].ct.parent == root:  # one patient's folder
+        passed = other_images(root, case_id=cohort.cases[0].case_id)
+    else:
+        return  # a dataset or table says itself which files it means
+    for each in passed:
+        check = "folders" if each.folder else "passed over"
+        yield Finding(each.case_id, "warning", check, each.what, each.expected, each.do)
 
 
 def _error(case_id: str, check: str, message: str) -> Finding:

@@ -127,7 +127,16 @@ def _order(modality: Any, path: Path) -> tuple[int, int] | None:
     """Return the places of CT and PET in lists of images, where the datalist says them."""
     if modality is None:
         return None
-    names = list(modality.values()) if isinstance(modality, dict) else modality
+    names = modality
+    if isinstance(modality, dict):
+        # the keys say the order, not the line they stand in
+        numbers = [str(n) for n in range(len(modality))]
+        if set(modality) != set(numbers):
+            raise CohortError(
+                f"{path}: modality with the keys {', '.join(map(repr, modality))}, expected "
+                f"{', '.join(map(repr, numbers))}: the places of the images in an item"
+            )
+        names = [modality[number] for number in numbers]
     if not isinstance(names, list):
         raise CohortError(f'{path}: modality {modality!r}, expected such as {{"0": "CT"}}')
     words = [str(name).strip().casefold() for name in names]
@@ -135,7 +144,8 @@ def _order(modality: Any, path: Path) -> tuple[int, int] | None:
     pet = [n for n, word in enumerate(words) if word in PET_NAMES]
     if len(ct) != 1 or len(pet) != 1:
         raise CohortError(
-            f"{path}: modality {', '.join(map(repr, names))}, expected one CT and one PET"
+            f"{path}: modality {', '.join(map(repr, names)) or 'empty'}, expected one CT and one "
+            "PET"
         )
     return ct[0], pet[0]
 

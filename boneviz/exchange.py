@@ -2,8 +2,9 @@
 
 Images go out on one grid, as networks take them: the CT's own lattice in straight RAS axes, the
 PET resampled linearly onto it, the masks as they are (`boneviz.harmonise.harmonise`). CT is stored
-as int16 HU, PET in steps of 1/32767 of its maximum, masks as 0 and 1. Identity goes with them: the
-patient ids of the cohort are in names of files.
+as int16 HU, PET in steps of 1/32767 of its maximum, masks as 0 and 1. A PET in counts goes out as
+float32, and what was recorded of a PET goes beside it (`boneviz.petrecord`), so that counts come
+back as counts. Identity goes with them: the patient ids of the cohort are in names of files.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from boneviz.growing import Growing, growing_folder
 from boneviz.harmonise import harmonise
 from boneviz.nifti import read_case, read_mask, write_volume
 from boneviz.paths import inside
+from boneviz.petrecord import PetRecord, pet_record_path, read_pet_record, write_pet_record
 from boneviz.scoretable import csv_of
 from boneviz.version import __version__
 
@@ -103,6 +105,8 @@ def export_nnunet(
         if folds is not None:
             splits = [_split(cohort, folds, fold) for fold in range(folds.n_folds)]
             write_whole(growing.folder / "splits_final.json", _json(splits))
+        else:
+            (growing.folder / "splits_final.json").unlink(missing_ok=True)  # of an earlier run
         write_whole(growing.folder / "dataset.json", _json(content))
     return out
 
@@ -279,16 +283,24 @@ def _settings(what: str, cohort: Cohort, experts: Sequence[Reader]) -> str:
 def _write(
     ref: CaseRef, experts: Sequence[Reader], files: dict[str, str], growing: Growing
 ) -> None:
-    """Write CT, PET and masks of a case on one grid, unless an earlier run has."""
+    """Write CT, PET with its record, and masks of a case on one grid, unless an earlier run has."""
     read = {"ct": ref.ct, "pet": ref.pet, **{r.name: ref.masks[r] for r in experts}}
     hashed = {name: sha256_of(path) for name, path in read.items()}
-    content = hashlib.sha256(json.dumps([hashed, repr(ref.label)]).encode()).hexdigest()
+    recorded = pet_record_path(ref.pet)
+    unit = sha256_of(recorded) if recorded.is_file() else ""
+    content = hashlib.sha256(json.dumps([hashed, unit, repr(ref.label)]).encode()).hexdigest()
     there = all((growing.folder / path).is_file() for path in files.values())
     if there and growing.has(ref.case_id, content):
         return
+    growing.begin(ref.case_id)
     case = harmonise(read_case(ref, readers=experts))
+    pet = growing.folder / files["pet"]
+    record = read_pet_record(ref.pet)
+    pet_record_path(pet).unlink(missing_ok=True)  # of an earlier run
+    if record != PetRecord():
+        write_pet_record(record, pet)
     write_volume(case.ct, growing.folder / files["ct"])
-    write_volume(case.pet, growing.folder / files["pet"])
+    write_volume(case.pet, pet)
     for reader in experts:
         write_volume(case.masks[reader], growing.folder / files[reader.name])
     growing.add(ref.case_id, content)

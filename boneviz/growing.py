@@ -35,9 +35,17 @@ class Growing:
         """Whether a part was made from the same content."""
         return self.done.get(part) == content
 
+    def begin(self, part: str) -> None:
+        """Say that a part is written anew: cut off now, it is as its old content no longer."""
+        if self.done.pop(part, None) is not None:
+            self._write()
+
     def add(self, part: str, content: str) -> None:
         """Say that a part is done, once its files are there."""
         self.done[part] = content
+        self._write()
+
+    def _write(self) -> None:
         record = {"settings": self.settings, "done": self.done}
         write_whole(self.folder / JOURNAL, json.dumps(record).encode())
 
@@ -61,25 +69,45 @@ def growing_folder(out: Path, *, settings: str) -> Iterator[Growing]:
         )
     hidden = out.with_name(f".exporting-{out.name}")
     done: dict[str, str] = {}
-    if hidden.is_symlink() or (hidden.exists() and not (hidden / JOURNAL).is_file()):
+    if hidden.is_symlink() or (hidden.exists() and not _is_ours(hidden)):
         raise InputError(f"{hidden}: there already, and no export that was cut off; move it away")
     if hidden.exists():
         try:
             record = json.loads((hidden / JOURNAL).read_text(encoding="utf-8"))
             if record["settings"] == settings:
                 done = {str(part): str(content) for part, content in record["done"].items()}
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (
+            FileNotFoundError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ):
             done = {}
-        if not done:
-            shutil.rmtree(hidden)
     growing = Growing(hidden, settings, done)
-    if not hidden.exists():
-        hidden.mkdir(parents=True)
+    if not done:
+        # the journal first: cut off in between, no run takes half of what was there for whole
         write_whole(hidden / JOURNAL, json.dumps({"settings": settings, "done": {}}).encode())
+        for path in hidden.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != JOURNAL:
+                path.unlink()
     yield growing
-    (hidden / JOURNAL).unlink()
     for cut_off in hidden.rglob(".writing-*"):
         cut_off.unlink()
     if out.is_dir():
         out.rmdir()  # empty, as was made sure; raises where it no longer is
     hidden.rename(out)
+    # last: a hidden folder without a journal would be taken for somebody else's
+    (out / JOURNAL).unlink()
+
+
+def _is_ours(hidden: Path) -> bool:
+    """Whether an export made this folder, be it that it was cut off before it had a journal."""
+    if not hidden.is_dir():
+        return False
+    return (hidden / JOURNAL).is_file() or all(
+        path.name.startswith(".writing-") for path in hidden.iterdir()
+    )

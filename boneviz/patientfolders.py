@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +13,34 @@ from boneviz.errors import CohortError
 from boneviz.paths import inside
 from boneviz.petrecord import pet_record_path
 
-__all__ = ["one_patient", "patients_in", "says"]
+__all__ = ["PassedOver", "one_patient", "other_images", "passed_over", "patients_in", "says"]
+
+# what a cohort keeps beside its patients
+NO_PATIENTS = ("models", "predictions", "inflation")
+NIFTI = (".nii", ".nii.gz")
+OTHER_IMAGES = (
+    *(".nrrd", ".nhdr", ".mha", ".mhd", ".img", ".img.gz", ".hdr", ".mgh", ".mgz", ".gipl"),
+    *(".dcm", ".ima", ".mnc", ".tif", ".tiff", ".npy", ".npz"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """A folder or a file of a cohort that no case is made from.
+
+    Parameters
+    ----------
+    case_id : the case whose it may be; for a folder its name in the cohort; empty where it lies
+        beside the patients
+    what, expected, do : found, expected, and what to do; names without control characters
+    folder : whether it is one
+    """
+
+    case_id: str
+    what: str
+    expected: str
+    do: str
+    folder: bool = False
 
 
 def patients_in(
@@ -66,6 +94,41 @@ def patients_in(
     return tuple(cases), tuple(failures)
 
 
+def passed_over(root: Path, readers: Iterable[Reader]) -> tuple[PassedOver, ...]:
+    """Return what lies in a cohort's folder, and looks like a patient or an image, and is not read.
+
+    These are folders without a case in them, images of other kinds than NIfTI, and NIfTI files that
+    are neither CT, PET nor a named reader's outline, or lie beside one of the same name. Hidden
+    files, ``models``, ``predictions`` and ``inflation`` are left out, and so are files of cases
+    that lack one.
+
+    Raises
+    ------
+    CohortError
+        No patient at all.
+    """
+    readers = tuple(reader for reader in readers if reader.kind == "expert")
+    cases, failures = patients_in(root, readers, incomplete="set aside")
+    of_folder = {root / case.patient_id / case.session: case for case in cases}
+    known = {*of_folder, *(root / failed.patient_id / failed.session for failed in failures)}
+    above = {parent for each in known for parent in each.parents}
+    return tuple(_passed_over(root, root, of_folder, known, above - known))
+
+
+def other_images(folder: Path, *, case_id: str) -> tuple[PassedOver, ...]:
+    """Return the images of a folder that are no NIfTI."""
+    return tuple(
+        PassedOver(
+            case_id,
+            f"{_plain(name)} is not read",
+            "images as NIfTI, .nii.gz or .nii",
+            "convert it, or move it away",
+        )
+        for name in _visible(folder, folders=False)
+        if name.casefold().endswith(OTHER_IMAGES)
+    )
+
+
 def one_patient(root: Path) -> tuple[CaseRef, str]:
     """Return the case of a folder with one CT, one PET, and masks, told apart by file name.
 
@@ -115,6 +178,85 @@ def says(name: str, *words: str) -> bool:
     return bool(re.search(rf"(?<![a-z])({pattern})(?![a-z])", name, re.IGNORECASE))
 
 
+def _passed_over(
+    folder: Path,
+    root: Path,
+    of_folder: dict[Path, CaseRef],
+    known: set[Path],
+    above: set[Path],
+) -> Iterator[PassedOver]:
+    """Go through a folder that holds a case, or folders of cases."""
+    if not folder.resolve().is_relative_to(root.resolve()):
+        return  # a link: its cases are refused, and what else lies elsewhere is nobody's business
+    case = of_folder.get(folder)
+    where = folder.relative_to(root)
+    if case is not None or folder not in known:
+        yield from _files_passed_over(folder, where, case)
+    for name in _visible(folder, folders=True):
+        below = folder / name
+        if folder == root and name in NO_PATIENTS:
+            continue
+        if below in known or below in above:
+            yield from _passed_over(below, root, of_folder, known, above)
+            continue
+        shown = _plain((where / name).as_posix())
+        yield PassedOver(
+            shown,
+            f"folder {shown} gives no case",
+            "ct.nii.gz and pet.nii.gz in PATIENT or PATIENT/SESSION",
+            "put them there, or move the folder out of the cohort",
+            folder=True,
+        )
+
+
+def _files_passed_over(folder: Path, where: Path, case: CaseRef | None) -> Iterator[PassedOver]:
+    who = "" if case is None else case.case_id
+    read = [] if case is None else [case.ct, case.pet, *case.masks.values()]
+    of_stem = {_stem(file.name): file.name for file in read}
+    for name in _visible(folder, folders=False):
+        if not name.casefold().endswith(NIFTI) or name in of_stem.values():
+            continue
+        if case is None:
+            yield PassedOver(
+                who,
+                f"{_plain((where / name).as_posix())} is no patient's",
+                "images in a folder per patient, PATIENT/ct.nii.gz",
+                "put it into a folder, or move it away",
+            )
+        elif _stem(name) in of_stem:
+            yield PassedOver(
+                who,
+                f"{_plain(name)} lies beside {of_stem[_stem(name)]}, which is the one that is read",
+                "one file of each",
+                "delete the one that is wrong",
+            )
+        else:
+            yield PassedOver(
+                who,
+                f"{_plain(name)} is neither CT, PET nor the outline of a reader in cohort.toml",
+                "files named " + ", ".join(of_stem),
+                "name its reader in cohort.toml, rename it, or move it away",
+            )
+    yield from other_images(folder, case_id=who)
+
+
+def _stem(name: str) -> str:
+    return name.removesuffix(".gz").removesuffix(".nii")
+
+
+def _visible(folder: Path, *, folders: bool) -> list[str]:
+    """Return names in a folder, in order, of folders or of all else, without hidden ones."""
+    return sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.is_dir() == folders and not path.name.startswith(".")
+    )
+
+
+def _plain(name: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in name)
+
+
 def _of_other_names(root: Path) -> set[Path]:
     """Return folders of images of which none is called CT or PET: somebody's patients, unseen."""
     images = [*root.glob("*/*.nii*"), *root.glob("*/*/*.nii*")]
@@ -122,7 +264,7 @@ def _of_other_names(root: Path) -> set[Path]:
     return {
         folder
         for folder in within
-        if folder.relative_to(root).parts[0] not in ("models", "predictions")
+        if folder.relative_to(root).parts[0] not in NO_PATIENTS
         and not any(folder in (other, *other.parents) for other in within if _holds(other, "ct"))
         and not _holds(folder, "pet")
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -101,10 +102,14 @@ def export_dicom_seg(
         for ref in tqdm(
             cohort, total=len(cohort), desc="SEG", unit="case", disable=not progress, leave=False
         ):
-            content = _content_of(cohort, ref, predictions)
+            among = by_patient.get(ref.patient_id, ())
+            content = _content_of(cohort, ref, among, predictions)
             folder = growing.folder / ref.case_id
             if not (growing.has(ref.case_id, content) and folder.is_dir()):
-                series = series_of_case(ref, by_patient.get(ref.patient_id, ()))
+                growing.begin(ref.case_id)
+                if folder.exists():  # of an earlier run: other readers, or half of them
+                    shutil.rmtree(folder)
+                series = series_of_case(ref, among)
                 _write(cohort, ref, series, folder, what, predictions)
                 growing.add(ref.case_id, content)
             parts += [file.relative_to(growing.folder) for file in sorted(folder.glob("*.dcm"))]
@@ -171,9 +176,31 @@ def _same_voxels(ct: Volume, other: Volume) -> bool:
     return bool(np.array_equal(ct.array, stored))
 
 
-def _content_of(cohort: Cohort, ref: CaseRef, predictions: str | Path | None) -> str:
-    files = [ref.ct, *ref.masks.values(), *prediction_files(cohort, ref, folder=predictions)]
-    return hashlib.sha256(json.dumps([sha256_of(file) for file in files]).encode()).hexdigest()
+def _content_of(
+    cohort: Cohort, ref: CaseRef, among: Sequence[Series], predictions: str | Path | None
+) -> str:
+    """Return a hash of all that the files of a case are made from.
+
+    The series come in by their headers, all of the patient's, since which of them it is follows
+    from them and the CT.
+    """
+    readers = [[repr(r), r.key, sha256_of(path)] for r, path in ref.masks.items()]
+    # a prediction's record names its reader
+    others = [ref.ct, *prediction_files(cohort, ref, folder=predictions)]
+    series = [
+        [
+            (s.study_uid, s.series_uid, s.frame_of_reference_uid, sorted(s.sop_uids)),
+            (s.patient_id, s.patient_name, str(s.study_at)),
+        ]
+        for s in among
+    ]
+    content = [
+        [ref.patient_id, ref.session, cohort.id or cohort.name, repr(ref.label)],
+        readers,
+        [sha256_of(path) for path in others],
+        sorted(series, key=json.dumps),
+    ]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _write(

@@ -73,6 +73,94 @@ def test_everything_that_is_wrong_is_found_in_one_go(cohort: Cohort) -> None:
     assert len(table) == 7
 
 
+def tell(cohort: Cohort) -> list[tuple[str, str, str]]:
+    checkup = checked(cohort.root)
+    assert checkup.errors == ()
+    return [(f.case_id, f.check, f.what) for f in checkup.warnings]
+
+
+def test_patients_that_were_lost_are_told(cohort: Cohort) -> None:
+    root = cohort.root
+    for lost in ("P06", "P07/S1/raw", "P08/S2", "P01/dicom", "new\nline"):
+        (root / lost).mkdir(parents=True)
+    shutil.copyfile(cohort["P01"].ct, root / "P07" / "S1" / "raw" / "ct.nii.gz")  # too deep
+    (root / "P06" / "ct.nrrd").touch()
+    # beside a session that is there
+    (root / "P08" / "S1").mkdir()
+    for file in root.joinpath("P02").iterdir():
+        shutil.move(file, root / "P08" / "S1" / file.name)
+    (root / "P02").rmdir()
+    # no patients
+    for other in (".hidden", "models", "predictions/model", "inflation"):
+        (root / other).mkdir(parents=True)
+    assert tell(cohort) == [
+        (where, "folders", f"folder {where} gives no case")
+        for where in ("P01/dicom", "P06", "P07", "P08/S2", "new?line")
+    ]
+
+
+def test_files_that_are_passed_over_are_told(cohort: Cohort) -> None:
+    first = cohort["P01"].ct.parent
+    shutil.copyfile(cohort["P01"].masks[EXPERT_A], first / "expert_c.nii.gz")
+    for name in ("ct.nii", "expert_b.nii", "EXPERT_A.NII.GZ", "expert_d.nrrd", "note.txt"):
+        (first / name).touch()
+    (first / ".hidden.nii.gz").touch()
+    (first / "pet.json").write_text('{"format": 1, "unit": "SUVbw"}')
+    (cohort.root / "P09.nii.gz").touch()
+    (cohort.root / "P10.mha").touch()
+    nobodys = "is neither CT, PET nor the outline of a reader in cohort.toml"
+    beside = "which is the one that is read"
+    assert [(who, what) for who, check, what in tell(cohort) if check == "passed over"] == [
+        ("", "P09.nii.gz is no patient's"),
+        ("", "P10.mha is not read"),
+        ("P01", f"EXPERT_A.NII.GZ {nobodys}"),
+        ("P01", f"ct.nii lies beside ct.nii.gz, {beside}"),
+        ("P01", f"expert_b.nii lies beside expert_b.nii.gz, {beside}"),
+        ("P01", f"expert_c.nii.gz {nobodys}"),
+        ("P01", "expert_d.nrrd is not read"),
+    ]
+    assert len(tell(cohort)) == 7
+
+
+def test_a_cohort_that_lost_its_readers_is_told(
+    cohort: Cohort, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replace(cohort, readers=()).save()
+    told = tell(cohort)
+    assert told[0] == ("", "readers", "no expert is named, and no outline was read")
+    assert len(told) == 1 + 5 * 2
+    assert main(["check", str(cohort.root), "--quiet"]) == 0
+    page = capsys.readouterr().out
+    assert "warning  cohort: no expert is named" in page
+    assert "warning  passed over: also P04, P05" in page
+    assert page.endswith("11 warnings; what was read is readable\n")
+
+
+@pytest.mark.parametrize("where", ["P06", "P06/S1"])
+def test_nothing_is_told_of_what_a_link_leads_to(
+    cohort: Cohort, tmp_path: Path, where: str
+) -> None:
+    outside = tmp_path / "outside" / Path(where).relative_to("P06")
+    shutil.copytree(cohort["P01"].ct.parent, outside)
+    (outside / "secret.nrrd").touch()
+    (tmp_path / "outside" / "secret").mkdir()
+    (cohort.root / "P06").symlink_to(tmp_path / "outside", target_is_directory=True)
+    checkup = checked(cohort.root)
+    assert "leads out of" in str(checkup.errors[0])
+    assert not any("secret" in str(finding) for finding in checkup.findings)
+
+
+def test_a_part_of_a_cohort_is_no_loss(cohort: Cohort) -> None:
+    assert check_cohort(cohort.only(["P02"]), progress=False).warnings == ()
+
+
+def test_images_of_other_kinds_beside_one_patient_are_told(cohort: Cohort) -> None:
+    folder = cohort["P01"].ct.parent
+    (folder / "lesion.seg.nrrd").touch()
+    (warning,) = checked(folder).warnings
+    assert str(warning).startswith("lesion.seg.nrrd is not read, expected images as NIfTI")
+
+
 def test_predictions_are_looked_at_model_by_model(cohort: Cohort) -> None:
     two = replace(cohort, cases=cohort.cases[:2])
     give_predictions(two)
@@ -117,6 +205,27 @@ def test_the_page_and_the_table(
     # a spreadsheet runs nothing
     assert list(table["case_id"]) == ["'=1+1, P01"] * 2
     assert list(table["severity"]) == ["error"] * 2
+
+
+def test_a_table_is_written_where_nothing_is_wrong_and_over_none(
+    cohort: Cohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "findings.csv"
+    assert main(["check", str(cohort.root), "--quiet", "--csv", str(out)]) == 0
+    assert out.read_text(encoding="utf-8-sig").split() == [
+        "case_id,severity,check,found,expected,do"
+    ]
+    capsys.readouterr()
+    out.write_text("mine")
+    link = tmp_path / "link.csv"
+    link.symlink_to(tmp_path / "nowhere")
+    for there in (out, link):
+        assert main(["check", str(cohort.root), "--quiet", "--csv", str(there)]) == 1
+        said = capsys.readouterr()
+        assert f"{there}: there already, expected a new file" in said.err
+        assert said.out == ""  # before anything was read
+    assert out.read_text() == "mine"
+    assert not link.exists()
 
 
 def test_warnings_alone_give_status_0(cohort: Cohort, capsys: pytest.CaptureFixture[str]) -> None:

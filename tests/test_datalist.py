@@ -47,6 +47,21 @@ def test_modality_tells_the_order(tmp_path: Path) -> None:
     assert (ref.ct.name, ref.pet.name) == ("a_pet.nii.gz", "a_ct.nii.gz")
 
 
+def test_modality_is_ordered_by_its_keys_not_by_its_lines(tmp_path: Path) -> None:
+    names = {"image": ["0.nii.gz", "1.nii.gz"], "label": "a.nii.gz", "patient_id": "a"}
+    for name in names["image"]:
+        (tmp_path / name).touch()
+    # eleven keys, as texts "10" comes before "2"
+    modality = {str(n): f"T{n}" for n in range(10, 1, -1)} | {"1": "PET", "0": "CT"}
+    path = datalist(tmp_path, modality=modality, training=[names])
+    ref = Cohort.from_monai_datalist(path).cases[0]
+    assert (ref.ct.name, ref.pet.name) == ("0.nii.gz", "1.nii.gz")
+    last = {"1": "T1", "10": "PET", "0": "CT"} | {str(n): f"T{n}" for n in range(2, 10)}
+    many = {**names, "image": ["0.nii.gz", *["a.nii.gz"] * 9, "1.nii.gz"]}
+    ref = Cohort.from_monai_datalist(datalist(tmp_path, modality=last, training=[many])).cases[0]
+    assert (ref.ct.name, ref.pet.name) == ("0.nii.gz", "1.nii.gz")
+
+
 def test_every_command_opens_such_a_file(tmp_path: Path) -> None:
     assert Cohort.open(datalist(tmp_path, training=[A, B])).patients == ("a", "b")
 
@@ -150,6 +165,13 @@ def test_a_link_that_leads_out_is_refused(tmp_path: Path) -> None:
             "'a_0.nii.gz', 'a_1.nii.gz': their names do not tell the CT from the PET; add",
         ),
         ({"training": [A], "modality": {"0": "CT", "1": "MR"}}, "modality 'CT', 'MR', expected"),
+        (
+            {"training": [A], "modality": {"1": "PET", "2": "CT"}},
+            "modality with the keys '1', '2', expected '0', '1': the places of the images",
+        ),
+        ({"training": [A], "modality": {"CT": "0", "PET": "1"}}, "keys 'CT', 'PET', expected '0'"),
+        ({"training": [A], "modality": {"00": "CT", "1": "PET"}}, "keys '00', '1', expected '0'"),
+        ({"training": [A], "modality": {}}, "modality empty, expected one CT and one PET"),
         ({"training": [A], "modality": "CT"}, "modality 'CT', expected such as"),
         (
             {"training": [{**A, "image": ["a_ct.nii.gz"]}], "modality": ["CT", "PET"]},

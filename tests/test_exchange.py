@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from small import EXPERT_A, EXPERT_B, limb, write_tiny_cohort
+from small import EXPERT_A, EXPERT_B, limb, put_into_counts, write_tiny_cohort
 
 import boneviz.exchange
 from boneviz.case import Case
@@ -21,6 +21,7 @@ from boneviz.files import sha256_of
 from boneviz.folds import Folds
 from boneviz.harmonise import harmonise
 from boneviz.nifti import read_case, read_mask
+from boneviz.petrecord import PetRecord, pet_record_path, read_pet_record, write_pet_record
 
 
 @pytest.fixture
@@ -76,6 +77,48 @@ def test_nnunet_comes_back(cohort: Cohort, tmp_path: Path) -> None:
     assert dict(back.folds.of_patient) == {"P01": 1, "P02": 0}
     for ref in cohort:
         require_same(read_case(back[ref.case_id]), harmonise(read_case(ref)))
+
+
+@pytest.mark.parametrize("tool", ["nnunet", "monai"])
+def test_counts_come_back_as_counts(cohort: Cohort, tmp_path: Path, tool: str) -> None:
+    put_into_counts(cohort["P02"])
+    derived = PetRecord("SUVbw", ("weight of 70 kg",), 0.5, {"PatientWeight (0010,1030)": 70})
+    write_pet_record(derived, cohort["P01_S1"].pet)
+    export = {"nnunet": export_nnunet, "monai": export_monai}[tool]
+    export(cohort, tmp_path / "Dataset501_Bone", progress=False)
+    folder = tmp_path / "Dataset501_Bone"
+    back = Cohort.open(folder if tool == "nnunet" else folder / "datalist.json")
+    case = read_case(back["P02"])
+    assert (case.pet.unit, case.has_suv) == ("counts", False)
+    assert case.pet_origin == ("PatientWeight (0010,1030) is absent",)
+    # an uptake of 8 in the lesion, at 20 000 counts each, as stored in float32
+    assert float(case.pet.array.max()) > 100_000
+    sent = harmonise(read_case(cohort["P02"])).pet.array
+    assert np.array_equal(case.pet.array, sent.astype(np.float32))
+    # a derivation goes with its PET too, and where nothing was recorded nothing is added
+    assert read_pet_record(back["P01_S1"].pet) == derived
+    assert read_pet_record(back["P01_S2"].pet) == PetRecord()
+    assert len(list(folder.rglob("*.json"))) == (4 if tool == "nnunet" else 3)
+
+
+@pytest.mark.parametrize("first", ["counts", "SUVbw"])
+def test_a_record_that_changed_in_between_is_written_anew(
+    cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    record = pet_record_path(cohort["P02"].pet)
+    if first == "counts":
+        write_pet_record(PetRecord("counts"), cohort["P02"].pet)
+    out = tmp_path / "monai"
+    with monkeypatch.context() as patch:
+        patch.setattr(boneviz.exchange, "_json", {}.pop)  # just before the end
+        with pytest.raises(KeyError):
+            export_monai(cohort, out, progress=False)
+    if first == "counts":
+        record.unlink()
+    else:
+        write_pet_record(PetRecord("counts"), cohort["P02"].pet)
+    back = Cohort.open(export_monai(cohort, out, progress=False))
+    assert read_case(back["P02"]).pet.unit != first
 
 
 def test_what_came_back_goes_out_the_same(cohort: Cohort, tmp_path: Path) -> None:

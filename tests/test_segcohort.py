@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,106 @@ def test_other_voxels_on_the_same_grid_are_another_scan(
     assert export(made, tmp_path / "segs", source=tmp_path / "h") == 0
     (segment,) = read_segments(tmp_path / "segs" / f"{P1}_S1" / "expert_b.dcm")
     assert segment.volume.volume_ml == pytest.approx(1.152)
+
+
+def give_model(cohort: Cohort) -> Path:
+    """Write a model's prediction of the one case; return its folder."""
+    model = Reader("Model A", "model", learned_from="Expert A")
+    probable = mask_of(A_BLOCK).astype(np.float32)
+    volume = Volume(probable, read_case(cohort.cases[0]).ct.grid, "probability")
+    prediction = Prediction(P1, "S1", model, 0, volume, "0" * 64, frozenset())
+    return write_prediction(prediction, cohort.root / "predictions" / "model_a").parent
+
+
+def lose_predictions(copy: Path) -> None:
+    shutil.rmtree(copy / "c" / "predictions")
+
+
+def rename_expert(copy: Path) -> None:
+    (folder,) = {path.parent for path in (copy / "c").rglob("expert_b.nii.gz")}
+    (folder / "expert_b.nii.gz").rename(folder / "berta.nii.gz")
+    toml = copy / "c" / "cohort.toml"
+    toml.write_text(toml.read_text().replace("Expert B", "Berta"))
+
+
+def nothing(copy: Path) -> None:
+    pass
+
+
+AB, BERTA = {"expert_a.dcm", "expert_b.dcm"}, {"expert_a.dcm", "berta.dcm"}
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        (nothing, AB | {"model_a.dcm"}),
+        (lose_predictions, AB),
+        (rename_expert, BERTA | {"model_a.dcm"}),
+    ],
+)
+def test_a_resumed_export_mixes_no_two_states(
+    made: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Path], None],
+    names: set[str],
+) -> None:
+    copy = cut_off_export(made, tmp_path, monkeypatch)
+    folder = copy / ".exporting-segs" / f"{P1}_S1"
+    before = {path.name: path.stat().st_ino for path in folder.iterdir()}
+    assert set(before) == AB | {"model_a.dcm"}
+    change(copy)
+    assert export(copy, copy / "segs") == 0
+    after = {path.name: path.stat().st_ino for path in (copy / "segs" / f"{P1}_S1").iterdir()}
+    assert set(after) == names
+    # what did not change is not written again
+    assert (after == before) == (change is nothing)
+
+
+@pytest.mark.parametrize("what", ["series", "cohort"])
+def test_a_resumed_export_lies_over_one_source(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    copy = cut_off_export(made, tmp_path, monkeypatch)
+    if what == "series":  # the archive gave the same voxels under other UIDs
+        for path in (copy / "h" / "ct").iterdir():
+            ds = pydicom.dcmread(path)
+            ds.SeriesInstanceUID, ds.SOPInstanceUID = "2.25.7", f"2.25.7{path.stem[2:]}"
+            ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+            ds.save_as(path)
+    else:
+        toml = copy / "c" / "cohort.toml"
+        cohort = Cohort.open(copy / "c")
+        toml.write_text(toml.read_text().replace(cohort.id, "another"))
+    folder = copy / ".exporting-segs" / f"{P1}_S1"
+    before = {path.name: pydicom.dcmread(path) for path in folder.iterdir()}
+    assert export(copy, copy / "segs") == 0
+    assert len(before) == 3
+    for name, old in before.items():
+        new = pydicom.dcmread(copy / "segs" / f"{P1}_S1" / name)
+        assert new.SOPInstanceUID != old.SOPInstanceUID
+        (series,) = new.ReferencedSeriesSequence
+        assert (series.SeriesInstanceUID == "2.25.7") == (what == "series")
+
+
+def cut_off_export(made: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a copy of everything, a model's prediction with it, whose export was cut off."""
+    for name in ("c", "h"):
+        shutil.copytree(made / name, folder / name)
+    shutil.copy(made / "c.key", folder / "c.key")
+    give_model(Cohort.open(folder / "c"))
+
+    class Killed(BaseException):
+        pass
+
+    def kill(_path: Path, _target: Path) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", kill)  # the last step
+        with pytest.raises(Killed):
+            export(folder, folder / "segs")
+    return folder
 
 
 def test_without_the_patient_or_the_key_nothing_goes_out(

@@ -22,6 +22,8 @@ __all__ = ["add"]
 # so that what is wrong stays on one page
 MOST_CASES = 24
 MOST_ALIKE = 6
+# checks of which a warning says that something was not read
+PASSED_OVER = ("folders", "passed over", "readers")
 
 
 def add(commands: Commands) -> None:
@@ -47,7 +49,9 @@ def add(commands: Commands) -> None:
         "with 1 where something is refused by other commands, with 0 where there are but warnings.",
         commands.one,
     )
-    made.add_argument("--csv", type=Path, metavar="FILE", help="all findings as a table")
+    made.add_argument(
+        "--csv", type=Path, metavar="FILE", help="all findings as a table, a new file"
+    )
 
 
 def _phantom(options: argparse.Namespace) -> None:
@@ -70,20 +74,29 @@ def _check(options: argparse.Namespace) -> int:
 
     if options.csv is not None and options.csv.suffix != ".csv":
         raise InputError(f"{options.csv}: expected a file name ending in .csv")
+    if options.csv is not None and (options.csv.exists() or options.csv.is_symlink()):
+        raise InputError(
+            f"{options.csv}: there already, expected a new file; nothing is written over: "
+            "move it away or choose another name"
+        )
     cohort = Cohort.open(options.cohort, incomplete="set aside")
     checkup = check_cohort(cohort, progress=not options.quiet)
     _print_contents(cohort, checkup)
     checkup = checkup.with_errors(_models(cohort))
     findings, n_errors = checkup.findings, len(checkup.errors)
     _print_findings(findings)
-    if options.csv is not None and findings:
-        write_whole(options.csv, csv_of(checkup.to_table()))
+    if options.csv is not None:
+        table = checkup.to_table()
+        # a header alone says that it was looked for
+        alone = table.to_csv(index=False).encode("utf-8-sig")
+        write_whole(options.csv, alone if table.empty else csv_of(table))
         print(f"{len(findings)} findings in {options.csv}")
     if n_errors:
         print(f"{n_errors} errors, {len(findings) - n_errors} warnings")
         return 1
     warned = f"{len(findings)} warnings; " if findings else ""
-    print(f"{warned}all readable")
+    passed_over = any(finding.check in PASSED_OVER for finding in findings)
+    print(f"{warned}{'what was read is' if passed_over else 'all'} readable")
     return 0
 
 
@@ -123,7 +136,7 @@ def _print_findings(findings: Sequence[Finding]) -> None:
         for finding in alike[:MOST_ALIKE]:
             print(f"warning  {finding.case_id or 'cohort'}: {finding}")
         if len(alike) > MOST_ALIKE:
-            others = ", ".join(dict.fromkeys(finding.case_id for finding in alike[MOST_ALIKE:]))
+            others = ", ".join(dict.fromkeys(f.case_id or "cohort" for f in alike[MOST_ALIKE:]))
             print(f"warning  {kind}: also {others}")
 
 

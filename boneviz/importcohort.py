@@ -7,7 +7,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tqdm.auto import tqdm
@@ -19,6 +19,7 @@ from boneviz.errors import BonevizError, CohortError, GridError, InputError
 from boneviz.files import write_whole
 from boneviz.identity import Key
 from boneviz.importplan import Plan, Session
+from boneviz.importrecord import RECORD, Origin, origin_of, patients_out_of_place, read_origins
 from boneviz.labelobject import LabelObject
 from boneviz.labelsource import (
     LabelSource,
@@ -41,9 +42,8 @@ __all__ = [
 ]
 
 JOURNAL = ".boneviz-import.json"
-RECORD = "import.json"
 WRITING = ".importing-"
-FORMAT = 1
+FORMAT = 2
 LETTERS = 400  # of a line in a PET's record
 
 
@@ -183,16 +183,21 @@ def import_sessions(
         shutil.rmtree(cut_off)
     written, there, notes = [], [], []
     refused: list[tuple[str, str]] = []
+    origins = read_origins(out)
+    out_of_place = patients_out_of_place(sessions, origins, key)
     todo = [session for session in sessions if session.case_id in outlines]
     for session in tqdm(todo, desc="importing", unit="case", disable=not progress, leave=False):
         mine = outlines[session.case_id]
-        mark = _mark(session, mine, settings, key)
         try:
-            if _is_done(out / session.study_id / session.name, mark):
+            if session.study_id in out_of_place:
+                raise CohortError(out_of_place[session.study_id])
+            origin = _origin(session, mine, settings, key)
+            if (session.study_id, session.name) in origins:
+                _require_same(origins[session.study_id, session.name], origin)
                 there.append(session.case_id)
                 continue
             with _whole_case(out, session) as folder:
-                notes += _write(session, mine, folder, settings, mark)
+                notes += _write(session, mine, folder, settings, origin)
             written.append(session.case_id)
         except BonevizError as error:
             refused.append((session.case_id, str(error)))
@@ -201,33 +206,25 @@ def import_sessions(
     return Imported(tuple(written), tuple(there), tuple(refused), tuple(notes))
 
 
-def _mark(session: Session, outlines: Sequence[Outline], settings: ImportSettings, key: Key) -> str:
-    """Return what tells the sources and settings of a case from others; it needs the key."""
-    return key.mark(
-        session.study_id,
-        *sorted(session.ct.sop_uids),
-        "PET",
-        *sorted(session.pet.sop_uids),
-        "counts" if session.suv is None else "SUVbw",
-        *(f"{outline.reader.name}|{outline.content}" for outline in outlines),
-        repr(settings),
-    )
-
-
-def _is_done(folder: Path, mark: str) -> bool:
-    if not folder.exists():
-        return False
+def _origin(
+    session: Session, outlines: Sequence[Outline], settings: ImportSettings, key: Key
+) -> Origin:
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        same = record["source"] == mark
-    except (OSError, ValueError, KeyError, TypeError):
-        same = False
-    if not same:
+        return origin_of(session, outlines, repr(settings), key)
+    except OSError as error:
+        raise InputError(
+            f"{error.filename}: cannot be read ({type(error).__name__}); give it again from its "
+            "source"
+        ) from error
+
+
+def _require_same(there: Origin | None, origin: Origin) -> None:
+    if there != origin:
         raise CohortError(
-            "imported already, from other series or outlines or with other options; nothing is "
-            "written over: choose another folder, or take this case's away"
+            "imported already, from other series or outlines, with other values in their headers "
+            "or with other options; nothing is written over: choose another folder, or take this "
+            "case's away"
         )
-    return True
 
 
 @contextmanager
@@ -248,7 +245,7 @@ def _write(
     outlines: Sequence[Outline],
     folder: Path,
     settings: ImportSettings,
-    mark: str,
+    origin: Origin,
 ) -> list[str]:
     """Write CT, PET, their records and the outlines; return what was done to outlines."""
     ct = read_ct(session.ct)
@@ -276,7 +273,7 @@ def _write(
     record = {
         "format": FORMAT,
         "boneviz": __version__,
-        "source": mark,
+        **asdict(origin),
         "days_after_first_session": session.days,
         "lossy": {"ct": session.ct.lossy, "pet": session.pet.lossy},
         "outlines": notes,

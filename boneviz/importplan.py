@@ -46,7 +46,7 @@ class Session:
     Parameters
     ----------
     ct, pet : the chosen series
-    ct_grid : of the CT
+    ct_grid, pet_grid : of CT and PET
     suv : how SUVbw follow, None where the PET is taken as counts
     without_suv : why there are none, empty where there are
     """
@@ -57,6 +57,7 @@ class Session:
     ct: Series
     pet: Series
     ct_grid: Grid
+    pet_grid: Grid
     suv: SuvDerivation | None
     without_suv: str = ""
 

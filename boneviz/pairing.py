@@ -201,7 +201,15 @@ def _choose(
         else:
             decided.append(replace(row, why=row.why or _passed_over(row, ct, pet)))
     session = Session(
-        pet.study_id, pet.session, pet.days, ct.series, pet.series, ct.grid, suv, without
+        pet.study_id,
+        pet.session,
+        pet.days,
+        ct.series,
+        pet.series,
+        ct.grid,
+        pet.grid,
+        suv,
+        without,
     )
     return decided, session
 

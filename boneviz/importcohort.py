@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from boneviz.dicom import read_ct, read_pet
 from boneviz.errors import BonevizError, CohortError, GridError, InputError
 from boneviz.files import write_whole
 from boneviz.identity import Key
-from boneviz.importplan import Plan, Session
+from boneviz.importplan import Plan, Row, Session
 from boneviz.importrecord import RECORD, Origin, origin_of, patients_out_of_place, read_origins
 from boneviz.labelobject import LabelObject
 from boneviz.labelsource import (
@@ -130,23 +130,54 @@ def match_outlines(
     InputError
         A single mask for several sessions.
     """
+    # those that are refused too: a mask named after a patient may be of any session
+    sessions = {
+        (row.study_id, row.session): row.series.patient_id.strip()
+        for row in plan.rows
+        if row.session
+    }
     several = [source for source in sources if "" in source.files]
-    if several and len(plan.sessions) > 1:
+    if several and len(sessions) > 1:
         raise InputError(
             f"--labels {several[0].reader.name}={several[0].said}: one mask for "
-            f"{len(plan.sessions)} sessions; give a folder of masks, or a table"
+            f"{len(sessions)} sessions; give a folder of masks, or a table"
         )
-    count = Counter(session.study_id for session in plan.sessions)
+    count = Counter(study_id for study_id, _ in sessions)
     outlines: dict[str, tuple[Outline, ...]] = {}
     refused = []
+    claims = [_claims(source, plan.rows) for source in sources]
     for session in plan.sessions:
         try:
-            outlines[session.case_id] = outlines_of(
+            mine = outlines_of(
                 session, sources, objects, sessions_of_patient=count[session.study_id]
             )
+            for outline, whose in zip(mine, claims, strict=True):
+                _require_one_claim(outline, whose.get(outline.path, set()))
+            outlines[session.case_id] = mine
         except BonevizError as error:
             refused.append((session.case_id, str(error)))
     return outlines, tuple(refused)
+
+
+def _claims(source: LabelSource, rows: Sequence[Row]) -> dict[Path, set[str]]:
+    """Return mask -> the sessions, or patients without study id, that its name or table names."""
+    claims: dict[Path, set[str]] = defaultdict(set)
+    for row in rows:
+        if row.session or not row.study_id:
+            patient = row.series.patient_id.strip()
+            who = row.case_id if row.session else patient
+            for path in source.masks_named(row.study_id, row.session, patient, alone=True):
+                claims[path].add(who)
+    return claims
+
+
+def _require_one_claim(outline: Outline, claims: Collection[str]) -> None:
+    if len(claims) > 1:
+        raise InputError(
+            f"{outline.path}: it is called after {len(claims)} sessions or patients, by their "
+            "study_id and PatientID (0010,0020) or in a table: whose it is is not known; give a "
+            "table that says it (study_id, session, mask)"
+        )
 
 
 def import_sessions(

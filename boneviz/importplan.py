@@ -21,6 +21,7 @@ class Row:
     Parameters
     ----------
     number : by which the user chooses it, from 1
+    place : the same among those of its study
     study_id : empty where the patient has none
     session : such as S1, empty for a study without PET
     days : since the patient's first session, None where dates do not tell
@@ -33,10 +34,16 @@ class Row:
     series: Series
     study_id: str
     session: str = ""
+    place: int = 0
     days: int | None = None
     grid: Grid | None = None
     chosen: bool = False
     why: str = ""
+
+    @property
+    def case_id(self) -> str:
+        """Study id and session."""
+        return f"{self.study_id}_{self.session}"
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -1,4 +1,4 @@
-"""What a case of an import remembers of where it comes from: marks that tell nothing without the key.
+"""Where a case of an import comes from, as marks that tell nothing without the key.
 
 By them a later import knows a finished case again, and refuses to put another patient or study in
 its place.

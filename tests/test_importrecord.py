@@ -1,4 +1,4 @@
-"""A later import into the same cohort: nobody is put in another's place, and nothing changed passes."""
+"""A later import into one cohort: nobody is put in another's place, no change passes."""
 
 from __future__ import annotations
 

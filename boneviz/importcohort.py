@@ -38,6 +38,7 @@ __all__ = [
     "import_sessions",
     "is_import",
     "match_outlines",
+    "out_of_place",
     "require_importable",
 ]
 
@@ -180,8 +181,14 @@ def _require_one_claim(outline: Outline, claims: Collection[str]) -> None:
         )
 
 
+def out_of_place(plan: Plan, out: Path, key: Key) -> tuple[tuple[str, str], ...]:
+    """Return case -> why for the sessions of patients that contradict the cases there are."""
+    barred = patients_out_of_place(plan.rows, read_origins(out), key)
+    return tuple((s.case_id, barred[s.study_id]) for s in plan.sessions if s.study_id in barred)
+
+
 def import_sessions(
-    sessions: Sequence[Session],
+    plan: Plan,
     outlines: dict[str, tuple[Outline, ...]],
     out: Path,
     *,
@@ -197,7 +204,7 @@ def import_sessions(
 
     Parameters
     ----------
-    sessions : to be written
+    plan : whose sessions are to be written
     outlines : case -> one for each expert; a case without is passed over
     out : new folder, or one that `require_importable` lets pass
 
@@ -215,13 +222,13 @@ def import_sessions(
     written, there, notes = [], [], []
     refused: list[tuple[str, str]] = []
     origins = read_origins(out)
-    out_of_place = patients_out_of_place(sessions, origins, key)
-    todo = [session for session in sessions if session.case_id in outlines]
+    barred = dict(out_of_place(plan, out, key))
+    todo = [session for session in plan.sessions if session.case_id in outlines]
     for session in tqdm(todo, desc="importing", unit="case", disable=not progress, leave=False):
         mine = outlines[session.case_id]
         try:
-            if session.study_id in out_of_place:
-                raise CohortError(out_of_place[session.study_id])
+            if session.case_id in barred:
+                raise CohortError(barred[session.case_id])
             origin = _origin(session, mine, settings, key)
             if (session.study_id, session.name) in origins:
                 _require_same(origins[session.study_id, session.name], origin)

@@ -19,7 +19,7 @@ import numpy as np
 from boneviz.dicomfiles import Series
 from boneviz.dicomvalues import tag_name
 from boneviz.identity import Key
-from boneviz.importplan import Session
+from boneviz.importplan import Row, Session
 from boneviz.labelsource import Outline
 from boneviz.volume import Grid
 
@@ -70,7 +70,8 @@ def origin_of(session: Session, outlines: Sequence[Outline], options: str, key: 
         *(f"{outline.reader.name}|{outline.content}" for outline in outlines),
         options,
     )
-    return Origin(_patient(session, key), _study(session, key), source)
+    patient = key.mark("patient", session.ct.patient_id.strip())
+    return Origin(patient, _study(session.pet, key), source)
 
 
 def read_origins(out: Path) -> dict[tuple[str, str], Origin | None]:
@@ -89,12 +90,16 @@ def read_origins(out: Path) -> dict[tuple[str, str], Origin | None]:
 
 
 def patients_out_of_place(
-    sessions: Sequence[Session], there: Mapping[tuple[str, str], Origin | None], key: Key
+    rows: Sequence[Row], there: Mapping[tuple[str, str], Origin | None], key: Key
 ) -> dict[str, str]:
     """Return study id -> why nothing of this patient can be added to the cases there are.
 
     A study id belongs to one patient and a patient has one study id; a session is one study, and a
     study has one session. One session that contradicts is enough: all others are counted from it.
+
+    Parameters
+    ----------
+    rows : of a plan, those of refused sessions too
     """
     # as a file system that takes capitals for small letters
     cases: dict[str, dict[str, Origin | None]] = defaultdict(dict)
@@ -103,56 +108,63 @@ def patients_out_of_place(
         cases[study_id.casefold()][name] = origin
         if origin is not None:
             called[origin.patient] = study_id
-    found: dict[str, str] = {}
-    for session in sessions:
-        own = cases.get(session.study_id.casefold(), {})
-        why = _out_of_place(session, own, called, key)
+    patients: dict[str, dict[str, Row]] = defaultdict(dict)
+    for row in rows:
+        if row.session:
+            patients[row.study_id][row.session] = row
+    found = {}
+    for study_id, sessions in patients.items():
+        own = cases.get(study_id.casefold(), {})
+        patient = key.mark("patient", next(iter(sessions.values())).series.patient_id.strip())
+        studies = {name: _study(row.series, key) for name, row in sessions.items()}
+        why = _of_whom(study_id, patient, own, called) or _of_which(studies, own)
         if why:
-            found.setdefault(session.study_id, why)
+            found[study_id] = why
     return found
 
 
-def _out_of_place(
-    session: Session, own: Mapping[str, Origin | None], called: Mapping[str, str], key: Key
+def _of_whom(
+    study_id: str, patient: str, own: Mapping[str, Origin | None], called: Mapping[str, str]
 ) -> str:
-    patient, study = _patient(session, key), _study(session, key)
+    """Return why a study id is not the patient's, empty where it may be."""
     if damaged := sorted(name for name, origin in own.items() if origin is None):
         return (
             f"{RECORD} of its {damaged[0]} here is absent or damaged: whose case that is is not "
             "known; take that case away, or import into a new folder"
         )
-    known = {name: origin for name, origin in own.items() if origin is not None}
-    if any(origin.patient != patient for origin in known.values()):
+    if any(origin.patient != patient for origin in own.values() if origin is not None):
         return (
-            f"{session.study_id} is a patient of another {tag_name('PatientID')} here; give the "
-            "table of ids of that import (--ids), or import into a new folder"
+            f"{study_id} is a patient of another {tag_name('PatientID')} here; give the table of "
+            "ids of that import (--ids), or import into a new folder"
         )
-    if called.get(patient, session.study_id) != session.study_id:
+    if called.get(patient, study_id) != study_id:
         return (
-            f"this patient is {called[patient]} here and would be {session.study_id} now; give the "
-            "ids of that import (--ids, or none), or import into a new folder"
-        )
-    for name, origin in known.items():
-        if origin.study == study and name != session.name:
-            return (
-                f"this study is {name} here and would be {session.name} now, as studies came or "
-                "are lacking; import all of the patient's into a new folder"
-            )
-    there = known.get(session.name)
-    if there is not None and there.study != study:
-        return (
-            f"{session.name} here is another study of this patient, as studies came or are "
-            "lacking; import all of the patient's into a new folder"
+            f"this patient is {called[patient]} here and would be {study_id} now; give the ids of "
+            "that import (--ids, or none), or import into a new folder"
         )
     return ""
 
 
-def _patient(session: Session, key: Key) -> str:
-    return key.mark("patient", session.ct.patient_id.strip())
+def _of_which(studies: Mapping[str, str], own: Mapping[str, Origin | None]) -> str:
+    """Return why sessions cannot stand beside those there are, empty where they can."""
+    known = {name: origin.study for name, origin in own.items() if origin is not None}
+    place = {study: name for name, study in known.items()}
+    advice = "import all of the patient's studies into a new folder"
+    for name, study in studies.items():
+        if place.get(study, name) != name:
+            return f"this study is {place[study]} here and would be {name} now; {advice}"
+    for name, study in studies.items():
+        if known.get(name, study) != study:
+            return f"{name} here is another study of this patient than now; {advice}"
+    # sessions and days are counted among the studies of one import
+    lacking = sorted(name for name in known if name not in studies)
+    if lacking and not set(studies) <= set(known):
+        return f"the study of its {lacking[0]} here is not among those now; {advice}"
+    return ""
 
 
-def _study(session: Session, key: Key) -> str:
-    return key.mark("study", session.pet.study_uid)
+def _study(series: Series, key: Key) -> str:
+    return key.mark("study", series.study_uid)
 
 
 def _files(series: Series) -> list[str]:

@@ -165,8 +165,7 @@ def _choose(study: Sequence[Row], own: Sequence[Row], choice: _Choice) -> tuple[
     unread = [row for row in rows if _is(row, "CT") and _unread(row) and _one_frame(pet, row)]
     of_frame = [ct for ct in cts if _one_frame(pet, ct)]
     ct, why = fitting_ct(of_frame, pet, unread=unread, take=take)
-    for row in (ct, pet):
-        _require_complete(row, choice)
+    _require_complete((ct, pet), choice)
     assert ct.grid is not None and pet.grid is not None
     suv, without = _suv(pet.series, as_counts=as_counts)
     unit = "SUVbw" if suv else "counts"
@@ -244,15 +243,22 @@ def _elsewhere(own: Sequence[Row], pets: Sequence[Row]) -> str:
     )
 
 
-def _require_complete(row: Row, choice: _Choice) -> None:
-    """Refuse a series beside files that may be slices of it, unless it was asked for."""
-    folders = {path.parent for path in row.series.paths}
-    lost = [path for path in choice.damaged if path.parent in folders]
-    if lost and row.number not in choice.take:
+def _require_complete(chosen: Sequence[Row], choice: _Choice) -> None:
+    """Refuse series beside files that may be slices of them, unless they were asked for."""
+    lost: set[Path] = set()
+    lacking = []
+    for row in chosen:
+        folders = {path.parent for path in row.series.paths}
+        beside = {path for path in choice.damaged if path.parent in folders}
+        if beside and row.number not in choice.take:
+            lost |= beside
+            lacking.append(row)
+    if lacking:
+        take = " ".join(f"--series {row.number}" for row in lacking)
         raise InputError(
-            f"{len(lost)} damaged in the folder of series {row.number}, such as {lost[0]}, which "
-            "may be of it; copy that folder again from its source, or take the series without "
-            f"(--series {row.number})"
+            f"{len(lost)} damaged in the folder of {listed(lacking)}, such as {min(lost)}: slices "
+            "may be lacking; copy that folder again from its source, or take what there is "
+            f"({take})"
         )
 
 

@@ -130,7 +130,9 @@ def test_a_study_keeps_its_session_and_a_later_one_is_added(tmp_path: Path, said
     write_study(tmp_path / "h" / "0", Study("P1", "earlier", "20240229"))
     status, out = said(tmp_path / "h")
     assert status == 1 and out.count("refused  ") == 3
-    assert out.count("S1 here is another study of this patient") == 3
+    assert out.count("this study is S1 here and would be S2 now") == 3
+    # said before anybody is asked
+    assert "no session that can be imported" in out
     assert cases(tmp_path) == [f"{P1}_S1", f"{P1}_S2"]
 
 
@@ -143,6 +145,42 @@ def test_an_earlier_study_does_not_write_the_same_scan_twice(tmp_path: Path, sai
     status, out = said(tmp_path / "h")
     assert status == 1 and "this study is S2 here and would be S1 now" in out
     assert cases(tmp_path) == [f"{P1}_S2"]
+
+
+def test_a_session_is_not_counted_from_another_study_than_those_there(
+    tmp_path: Path, said: Said
+) -> None:
+    write_study(tmp_path / "h" / "1", Study("P1", "one", "20240229"))
+    assert said(tmp_path / "h")[0] == 0
+    shutil.rmtree(tmp_path / "h")
+    # alone it is S1; behind one that is refused it is S2, and its days count from that one
+    write_study(tmp_path / "h" / "3", Study("P1", "three", "20240501"))
+    status, out = said(tmp_path / "h")
+    assert status == 1 and "S1 here is another study of this patient than now" in out
+    write_study(tmp_path / "h" / "2", Study("P1", "two", "20240401", edit=without_weight))
+    status, out = said(tmp_path / "h")
+    assert status == 1 and "S1 here is another study of this patient than now" in out
+    assert cases(tmp_path) == [f"{P1}_S1"]
+
+
+def test_a_later_session_does_not_fill_a_gap(tmp_path: Path, said: Said) -> None:
+    write_study(tmp_path / "h" / "1", Study("P1", "one", "20240229", edit=without_weight))
+    write_study(tmp_path / "h" / "2", Study("P1", "two", "20240320"))
+    said(tmp_path / "h")
+    assert cases(tmp_path) == [f"{P1}_S2"]
+    shutil.rmtree(tmp_path / "h")
+    write_study(tmp_path / "h" / "3", Study("P1", "three", "20240501"))
+    status, out = said(tmp_path / "h")
+    assert status == 1 and "the study of its S2 here is not among those now" in out
+    assert cases(tmp_path) == [f"{P1}_S2"]
+
+
+def test_a_part_of_what_is_there_is_there(tmp_path: Path, said: Said) -> None:
+    for name, date in (("one", "20240229"), ("two", "20240320")):
+        write_study(tmp_path / "h" / name, Study("P1", name, date))
+    assert said(tmp_path / "h")[0] == 0
+    status, out = said(tmp_path / "h" / "one")
+    assert status == 0 and "0 sessions written, 1 there already" in out
 
 
 def without_weight(_: int, ds: Dataset) -> None:

@@ -96,6 +96,7 @@ def _import(options: argparse.Namespace) -> int:
         ImportSettings,
         import_sessions,
         match_outlines,
+        out_of_place,
         require_importable,
     )
     from boneviz.labelobject import label_objects
@@ -121,7 +122,10 @@ def _import(options: argparse.Namespace) -> int:
     )
     objects = label_objects(row.series for row in plan.labels)
     outlines, without = match_outlines(plan, sources, objects)
-    refused = [*plan.refused, *without]
+    barred = dict(out_of_place(plan, options.out, key))
+    outlines = {case_id: each for case_id, each in outlines.items() if case_id not in barred}
+    without = tuple((case_id, why) for case_id, why in without if case_id not in barred)
+    refused = [*plan.refused, *without, *barred.items()]
     if is_new:
         print(f"study ids are provisional until their key, {key_path}, is written with the cohort")
     _print_rows(plan, objects, _takers(outlines), show_text=options.show_text)
@@ -140,7 +144,7 @@ def _import(options: argparse.Namespace) -> int:
             f"{key_path}: the key from which the study ids follow; keep it, and give it to nobody"
         )
     imported = import_sessions(
-        plan.sessions,
+        plan,
         outlines,
         options.out,
         key=key,

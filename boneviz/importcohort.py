@@ -29,6 +29,7 @@ from boneviz.labelsource import (
     source_series,
 )
 from boneviz.nifti import write_volume
+from boneviz.paths import inside
 from boneviz.petrecord import PetRecord, write_pet_record
 from boneviz.version import __version__
 
@@ -268,12 +269,13 @@ def _require_same(there: Origin | None, origin: Origin) -> None:
 @contextmanager
 def _whole_case(out: Path, session: Session) -> Iterator[Path]:
     """Give a hidden folder that becomes the case's when the block ends well."""
+    place = inside(out, Path(session.study_id, session.name), what=f"patient {session.case_id}")
     hidden = out / f"{WRITING}{session.case_id}"
     hidden.mkdir()
     try:
         yield hidden
-        (out / session.study_id).mkdir(exist_ok=True)
-        hidden.rename(out / session.study_id / session.name)
+        place.parent.mkdir(exist_ok=True)
+        hidden.rename(place)
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
 

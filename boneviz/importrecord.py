@@ -18,9 +18,11 @@ import numpy as np
 
 from boneviz.dicomfiles import Series
 from boneviz.dicomvalues import tag_name
+from boneviz.errors import InputError
 from boneviz.identity import Key
 from boneviz.importplan import Row, Session
 from boneviz.labelsource import Outline
+from boneviz.paths import inside
 from boneviz.volume import Grid
 
 __all__ = ["RECORD", "Origin", "origin_of", "patients_out_of_place", "read_origins"]
@@ -81,9 +83,10 @@ def read_origins(out: Path) -> dict[tuple[str, str], Origin | None]:
         if not re.fullmatch(r"S\d+", folder.name) or not folder.is_dir():
             continue
         try:
-            record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+            path = inside(out, (folder / RECORD).relative_to(out), what="a case of an import")
+            record = json.loads(path.read_text(encoding="utf-8"))
             origin = Origin(*(str(record[name]) for name in ("patient", "study", "source")))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (InputError, OSError, ValueError, KeyError, TypeError):
             origin = None
         origins[folder.parent.name, folder.name] = origin
     return origins

@@ -188,6 +188,27 @@ def without_weight(_: int, ds: Dataset) -> None:
         del ds.PatientWeight
 
 
+def test_a_record_is_not_read_through_a_link(tmp_path: Path, said: Said) -> None:
+    write_study(tmp_path / "h", Study("P1", "one"))
+    assert said(tmp_path / "h")[0] == 0
+    case = tmp_path / "c" / P1 / "S1"
+    case.rename(tmp_path / "outside")
+    case.symlink_to(tmp_path / "outside")
+    status, out = said(tmp_path / "h")
+    assert status == 1 and "import.json of its S1 here is absent or damaged" in out
+
+
+def test_a_case_is_not_written_through_a_link(tmp_path: Path, said: Said) -> None:
+    write_study(tmp_path / "h" / "1", Study("P2", "one"))
+    assert said(tmp_path / "h")[0] == 0
+    write_study(tmp_path / "h" / "2", Study("P1", "two"))
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "c" / P1).symlink_to(tmp_path / "outside")
+    status, out = said(tmp_path / "h")
+    assert status == 1 and f"refused  {P1}_S1: patient {P1}_S1: {P1}/S1 leads out of" in out
+    assert not [*(tmp_path / "outside").iterdir()]
+
+
 @pytest.mark.parametrize("content", [None, b"{}", b'{"patient": "x"'])
 def test_a_case_that_does_not_say_whose_it_is_is_not_added_to(
     tmp_path: Path, said: Said, content: bytes | None

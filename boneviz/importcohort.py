@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tqdm.auto import tqdm
@@ -18,7 +18,8 @@ from boneviz.dicom import read_ct, read_pet
 from boneviz.errors import BonevizError, CohortError, GridError, InputError
 from boneviz.files import write_whole
 from boneviz.identity import Key
-from boneviz.importplan import Plan, Session
+from boneviz.importplan import Plan, Row, Session
+from boneviz.importrecord import RECORD, Origin, origin_of, patients_out_of_place, read_origins
 from boneviz.labelobject import LabelObject
 from boneviz.labelsource import (
     LabelSource,
@@ -28,6 +29,7 @@ from boneviz.labelsource import (
     source_series,
 )
 from boneviz.nifti import write_volume
+from boneviz.paths import inside
 from boneviz.petrecord import PetRecord, write_pet_record
 from boneviz.version import __version__
 
@@ -37,13 +39,13 @@ __all__ = [
     "import_sessions",
     "is_import",
     "match_outlines",
+    "out_of_place",
     "require_importable",
 ]
 
 JOURNAL = ".boneviz-import.json"
-RECORD = "import.json"
 WRITING = ".importing-"
-FORMAT = 1
+FORMAT = 2
 LETTERS = 400  # of a line in a PET's record
 
 
@@ -130,27 +132,64 @@ def match_outlines(
     InputError
         A single mask for several sessions.
     """
+    # those that are refused too: a mask named after a patient may be of any session
+    sessions = {
+        (row.study_id, row.session): row.series.patient_id.strip()
+        for row in plan.rows
+        if row.session
+    }
     several = [source for source in sources if "" in source.files]
-    if several and len(plan.sessions) > 1:
+    if several and len(sessions) > 1:
         raise InputError(
             f"--labels {several[0].reader.name}={several[0].said}: one mask for "
-            f"{len(plan.sessions)} sessions; give a folder of masks, or a table"
+            f"{len(sessions)} sessions; give a folder of masks, or a table"
         )
-    count = Counter(session.study_id for session in plan.sessions)
+    count = Counter(study_id for study_id, _ in sessions)
     outlines: dict[str, tuple[Outline, ...]] = {}
     refused = []
+    claims = [_claims(source, plan.rows) for source in sources]
     for session in plan.sessions:
         try:
-            outlines[session.case_id] = outlines_of(
+            mine = outlines_of(
                 session, sources, objects, sessions_of_patient=count[session.study_id]
             )
+            for outline, whose in zip(mine, claims, strict=True):
+                _require_one_claim(outline, whose.get(outline.path, set()))
+            outlines[session.case_id] = mine
         except BonevizError as error:
             refused.append((session.case_id, str(error)))
     return outlines, tuple(refused)
 
 
+def _claims(source: LabelSource, rows: Sequence[Row]) -> dict[Path, set[str]]:
+    """Return mask -> the sessions, or patients without study id, that its name or table names."""
+    claims: dict[Path, set[str]] = defaultdict(set)
+    for row in rows:
+        if row.session or not row.study_id:
+            patient = row.series.patient_id.strip()
+            who = row.case_id if row.session else patient
+            for path in source.masks_named(row.study_id, row.session, patient, alone=True):
+                claims[path].add(who)
+    return claims
+
+
+def _require_one_claim(outline: Outline, claims: Collection[str]) -> None:
+    if len(claims) > 1:
+        raise InputError(
+            f"{outline.path}: it is called after {len(claims)} sessions or patients, by their "
+            "study_id and PatientID (0010,0020) or in a table: whose it is is not known; give a "
+            "table that says it (study_id, session, mask)"
+        )
+
+
+def out_of_place(plan: Plan, out: Path, key: Key) -> tuple[tuple[str, str], ...]:
+    """Return case -> why for the sessions of patients that contradict the cases there are."""
+    barred = patients_out_of_place(plan.rows, read_origins(out), key)
+    return tuple((s.case_id, barred[s.study_id]) for s in plan.sessions if s.study_id in barred)
+
+
 def import_sessions(
-    sessions: Sequence[Session],
+    plan: Plan,
     outlines: dict[str, tuple[Outline, ...]],
     out: Path,
     *,
@@ -166,7 +205,7 @@ def import_sessions(
 
     Parameters
     ----------
-    sessions : to be written
+    plan : whose sessions are to be written
     outlines : case -> one for each expert; a case without is passed over
     out : new folder, or one that `require_importable` lets pass
 
@@ -183,16 +222,21 @@ def import_sessions(
         shutil.rmtree(cut_off)
     written, there, notes = [], [], []
     refused: list[tuple[str, str]] = []
-    todo = [session for session in sessions if session.case_id in outlines]
+    origins = read_origins(out)
+    barred = dict(out_of_place(plan, out, key))
+    todo = [session for session in plan.sessions if session.case_id in outlines]
     for session in tqdm(todo, desc="importing", unit="case", disable=not progress, leave=False):
         mine = outlines[session.case_id]
-        mark = _mark(session, mine, settings, key)
         try:
-            if _is_done(out / session.study_id / session.name, mark):
+            if session.case_id in barred:
+                raise CohortError(barred[session.case_id])
+            origin = _origin(session, mine, settings, key)
+            if (session.study_id, session.name) in origins:
+                _require_same(origins[session.study_id, session.name], origin)
                 there.append(session.case_id)
                 continue
             with _whole_case(out, session) as folder:
-                notes += _write(session, mine, folder, settings, mark)
+                notes += _write(session, mine, folder, settings, origin)
             written.append(session.case_id)
         except BonevizError as error:
             refused.append((session.case_id, str(error)))
@@ -201,44 +245,37 @@ def import_sessions(
     return Imported(tuple(written), tuple(there), tuple(refused), tuple(notes))
 
 
-def _mark(session: Session, outlines: Sequence[Outline], settings: ImportSettings, key: Key) -> str:
-    """Return what tells the sources and settings of a case from others; it needs the key."""
-    return key.mark(
-        session.study_id,
-        *sorted(session.ct.sop_uids),
-        "PET",
-        *sorted(session.pet.sop_uids),
-        "counts" if session.suv is None else "SUVbw",
-        *(f"{outline.reader.name}|{outline.content}" for outline in outlines),
-        repr(settings),
-    )
-
-
-def _is_done(folder: Path, mark: str) -> bool:
-    if not folder.exists():
-        return False
+def _origin(
+    session: Session, outlines: Sequence[Outline], settings: ImportSettings, key: Key
+) -> Origin:
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        same = record["source"] == mark
-    except (OSError, ValueError, KeyError, TypeError):
-        same = False
-    if not same:
+        return origin_of(session, outlines, repr(settings), key)
+    except OSError as error:
+        raise InputError(
+            f"{error.filename}: cannot be read ({type(error).__name__}); give it again from its "
+            "source"
+        ) from error
+
+
+def _require_same(there: Origin | None, origin: Origin) -> None:
+    if there != origin:
         raise CohortError(
-            "imported already, from other series or outlines or with other options; nothing is "
-            "written over: choose another folder, or take this case's away"
+            "imported already, from other series or outlines, with other values in their headers "
+            "or with other options; nothing is written over: choose another folder, or take this "
+            "case's away"
         )
-    return True
 
 
 @contextmanager
 def _whole_case(out: Path, session: Session) -> Iterator[Path]:
     """Give a hidden folder that becomes the case's when the block ends well."""
+    place = inside(out, Path(session.study_id, session.name), what=f"patient {session.case_id}")
     hidden = out / f"{WRITING}{session.case_id}"
     hidden.mkdir()
     try:
         yield hidden
-        (out / session.study_id).mkdir(exist_ok=True)
-        hidden.rename(out / session.study_id / session.name)
+        place.parent.mkdir(exist_ok=True)
+        hidden.rename(place)
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
 
@@ -248,7 +285,7 @@ def _write(
     outlines: Sequence[Outline],
     folder: Path,
     settings: ImportSettings,
-    mark: str,
+    origin: Origin,
 ) -> list[str]:
     """Write CT, PET, their records and the outlines; return what was done to outlines."""
     ct = read_ct(session.ct)
@@ -276,7 +313,7 @@ def _write(
     record = {
         "format": FORMAT,
         "boneviz": __version__,
-        "source": mark,
+        **asdict(origin),
         "days_after_first_session": session.days,
         "lossy": {"ct": session.ct.lossy, "pet": session.pet.lossy},
         "outlines": notes,

@@ -21,6 +21,7 @@ class Row:
     Parameters
     ----------
     number : by which the user chooses it, from 1
+    place : the same among those of its study
     study_id : empty where the patient has none
     session : such as S1, empty for a study without PET
     days : since the patient's first session, None where dates do not tell
@@ -33,10 +34,16 @@ class Row:
     series: Series
     study_id: str
     session: str = ""
+    place: int = 0
     days: int | None = None
     grid: Grid | None = None
     chosen: bool = False
     why: str = ""
+
+    @property
+    def case_id(self) -> str:
+        """Study id and session."""
+        return f"{self.study_id}_{self.session}"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -46,7 +53,7 @@ class Session:
     Parameters
     ----------
     ct, pet : the chosen series
-    ct_grid : of the CT
+    ct_grid, pet_grid : of CT and PET
     suv : how SUVbw follow, None where the PET is taken as counts
     without_suv : why there are none, empty where there are
     """
@@ -57,6 +64,7 @@ class Session:
     ct: Series
     pet: Series
     ct_grid: Grid
+    pet_grid: Grid
     suv: SuvDerivation | None
     without_suv: str = ""
 

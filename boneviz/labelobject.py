@@ -82,13 +82,20 @@ def label_objects(series: Iterable[Series]) -> tuple[LabelObject, ...]:
 
 def _object(path: Path, series: Series) -> LabelObject:
     kind = series.modality
-    made = LabelObject(path, kind, series.patient_id, series.description)
+    made = LabelObject(path, kind, "", series.description)
     try:
         with refusing(path, f"DICOM {kind}"):
             dataset = read_object(path, SEG_CLASSES if kind == "SEG" else RT_CLASSES)
             frames, named = _drawn_on_of(dataset)
             description = text(dataset, "SeriesDescription") or text(dataset, "StructureSetLabel")
-            made = replace(made, frames=frames, series=named, description=description)
+            made = replace(
+                made,
+                # of this file: a series may hold files of several patients
+                patient_id=text(dataset, "PatientID"),
+                frames=frames,
+                series=named,
+                description=description,
+            )
         names = segment_names(path) if kind == "SEG" else roi_names(path)
         return replace(made, regions={name.number: name.label for name in names})
     except BonevizError as error:

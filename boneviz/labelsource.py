@@ -52,6 +52,7 @@ class LabelSource:
     reader : the expert
     said : what the user gave, for messages
     files : case or study id or patient's id -> mask, as names of files or a table say
+    column : which id a table has, ``study_id`` or ``patient_id``; names of files may be either
     objects : SEG and RTSTRUCT of a folder of the reader's own
     pattern : a text for names of regions, among the reader's own objects where there are some, else
         among those of the whole import
@@ -62,6 +63,17 @@ class LabelSource:
     files: Mapping[str, Path] = field(default_factory=dict)
     objects: tuple[LabelObject, ...] = ()
     pattern: str = ""
+    column: str = ""
+
+    def masks_named(
+        self, study_id: str, session: str, patient_id: str, *, alone: bool
+    ) -> set[Path]:
+        """Return the masks that are called after a session, or after its patient where alone."""
+        ids = {"study_id": study_id, "patient_id": patient_id}
+        called = {ids[self.column]} if self.column else {*ids.values()}
+        called -= {""}
+        names = {f"{each}_{session}" for each in called} | (called if alone else set())
+        return {self.files[name] for name in names if name in self.files}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -215,7 +227,8 @@ def _source(reader: Reader, said: str) -> LabelSource:
     if is_folder:
         return _folder(reader, said, place, pattern.strip())
     if is_file and place.suffix.lower() == ".csv":
-        return LabelSource(reader, said, files=_table(place))
+        files, column = _table(place)
+        return LabelSource(reader, said, files=files, column=column)
     if is_file and place.name.lower().endswith(MASKS):
         return LabelSource(reader, said, files={"": place})
     if is_file:
@@ -258,7 +271,7 @@ def _stem(path: Path) -> str | None:
     return None
 
 
-def _table(path: Path) -> dict[str, Path]:
+def _table(path: Path) -> tuple[dict[str, Path], str]:
     """Read a table with the columns study_id or patient_id, session where there are several, mask.
 
     Paths start in the table's folder, and stay in it.
@@ -284,7 +297,7 @@ def _table(path: Path) -> dict[str, Path]:
         if not inside(path.parent, mask, what=f"{path}, line {line}").is_file():
             raise InputError(f"{path}, line {line}: its mask does not exist; check the path")
         files[case] = path.parent / mask
-    return files
+    return files, who
 
 
 def _outline(
@@ -324,19 +337,18 @@ def _outline(
 
 
 def _mask_of(session: Session, source: LabelSource, sessions_of_patient: int, whose: str) -> Path:
-    names = [session.case_id]
-    patient = session.ct.patient_id.strip()
-    names.append(f"{patient}_{session.name}")
-    if sessions_of_patient == 1:
-        names += [session.study_id, patient]
-    found = sorted({source.files[name] for name in names if name in source.files})
+    patient, alone = session.ct.patient_id.strip(), sessions_of_patient == 1
+    found = sorted(source.masks_named(session.study_id, session.name, patient, alone=alone))
     if "" in source.files:
         found = [source.files[""]]
     if len(found) != 1:
-        also = f" or {session.study_id}" if sessions_of_patient == 1 else ""
+        also = f" or {session.study_id}" if alone else ""
+        named = f"named {session.case_id}{also}"
+        if source.column == "patient_id":
+            named = f"by its patient_id, and session {session.name}" + (" or none" if alone else "")
         raise InputError(
-            f"{len(found)} masks for the {whose} in {source.said}: expected one, named "
-            f"{session.case_id}{also} (an expert who saw no lesion gives an empty mask)"
+            f"{len(found)} masks for the {whose} in {source.said}: expected one, {named} (an "
+            "expert who saw no lesion gives an empty mask)"
         )
     return found[0]
 

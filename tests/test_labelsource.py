@@ -18,6 +18,7 @@ from studymade import A_BLOCK, SHIFTED, Study, mask_of, write_rt, write_seg, wri
 from boneviz.dicomfiles import Series, find_series
 from boneviz.errors import BonevizError, CohortError, ImageFileError, InputError
 from boneviz.identity import Key, StudyIds
+from boneviz.importcohort import match_outlines
 from boneviz.importplan import Session
 from boneviz.labelobject import label_objects
 from boneviz.labelsource import (
@@ -195,3 +196,108 @@ def test_a_header_that_cannot_be_read_again_is_named(session: Session, tmp_path:
     gone = replace(session.ct.files[0], path=tmp_path / "gone.dcm")
     with pytest.raises(BonevizError, match=r"gone\.dcm: cannot be read as DICOM"):
         source_series(Series((gone,)), session.ct_grid)
+
+
+def as_one_series(_: int, ds: Dataset) -> None:
+    ds.SeriesInstanceUID = uid("outlines of two patients")
+
+
+def test_an_object_is_the_patients_whom_its_own_file_names(
+    session: Session, tmp_path: Path
+) -> None:
+    def of_another(_: int, ds: Dataset) -> None:
+        as_one_series(0, ds)
+        ds.PatientID = "Doe"
+
+    # first in one series is a file of P1, in another frame of reference
+    first = Study("P1", "another")
+
+    def in_one_study(_: int, ds: Dataset) -> None:
+        as_one_series(0, ds)
+        ds.StudyInstanceUID = uid(STUDY.name)
+
+    write_seg(tmp_path / "1.dcm", first, in_one_study)
+    write_seg(tmp_path / "2.dcm", STUDY, of_another)
+    (series,) = find_series(tmp_path)
+    assert [each.patient_id for each in label_objects([series])] == ["P1", "Doe"]
+    with pytest.raises(InputError, match=r"2\.dcm: its PatientID \(0010,0020\) is neither"):
+        outlines(session, tmp_path, "A=*by B")
+
+
+def masks(folder: Path, *names: str) -> str:
+    folder.mkdir()
+    for name in names:
+        (folder / f"{name}.nii.gz").write_bytes(name.encode())
+    return f"A={folder}"
+
+
+def matched(
+    hospital: Path, given: str, table: dict[str, str] | None = None
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return case -> the mask's name, and case -> why not."""
+    plan = plan_import(find_series(hospital), StudyIds(KEY, table))
+    made, refused = match_outlines(plan, reader_sources([given]), ())
+    return {case: each[0].path.name for case, each in made.items()}, dict(refused)
+
+
+def test_a_mask_of_the_patients_name_is_of_no_session_where_another_is_refused(
+    tmp_path: Path,
+) -> None:
+    def without_weight(_: int, ds: Dataset) -> None:
+        if "PatientWeight" in ds:
+            del ds.PatientWeight
+
+    write_study(tmp_path / "h" / "1", Study("P1", "one", edit=without_weight))
+    write_study(tmp_path / "h" / "2", Study("P1", "two", "20240320"))
+    table = {"P1": "S01"}
+    taken, refused = matched(tmp_path / "h", masks(tmp_path / "m", "P1"), table)
+    assert taken == {} and "expected one, named S01_S2 (an" in refused["S01_S2"]
+    with pytest.raises(InputError, match="one mask for 2 sessions"):
+        matched(tmp_path / "h", f"A={tmp_path / 'm' / 'P1.nii.gz'}", table)
+    taken, _ = matched(tmp_path / "h", masks(tmp_path / "n", "P1_S2"), table)
+    assert taken == {"S01_S2": "P1_S2.nii.gz"}
+
+
+@pytest.fixture(scope="module")
+def crossed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return two patients, of whom one's PatientID is the other's study id: 12 -> 7, 7 -> 30."""
+    folder = tmp_path_factory.mktemp("crossed")
+    write_study(folder / "1", Study("12", "one"))
+    write_study(folder / "2", Study("7", "two"))
+    return folder
+
+
+@pytest.mark.parametrize(("column", "takes"), [("study_id", "7_S1"), ("patient_id", "30_S1")])
+def test_a_table_says_by_its_column_whose_a_mask_is(
+    crossed: Path, tmp_path: Path, column: str, takes: str
+) -> None:
+    masks(tmp_path / "m", "x")
+    table = tmp_path / "m" / "table.csv"
+    table.write_text(f"{column},mask\n7,x.nii.gz\n")
+    taken, refused = matched(crossed, f"A={table}", {"12": "7", "7": "30"})
+    assert taken == {takes: "x.nii.gz"}
+    ((case, said),) = refused.items()
+    assert case != takes and said.startswith("0 masks for the outline of A")
+
+
+def test_a_file_that_is_called_after_two_patients_is_neithers(
+    crossed: Path, tmp_path: Path
+) -> None:
+    ids = {"12": "7", "7": "30"}
+    taken, refused = matched(crossed, masks(tmp_path / "m", "7"), ids)
+    assert taken == {} and set(refused) == {"7_S1", "30_S1"}
+    assert all("it is called after 2 sessions or patients" in said for said in refused.values())
+    # nor where the other has no study id
+    taken, refused = matched(crossed, masks(tmp_path / "n", "7"), {"12": "7"})
+    assert taken == {} and "called after 2" in refused["7_S1"]
+    taken, _ = matched(crossed, masks(tmp_path / "o", "12", "30"), ids)
+    assert taken == {"7_S1": "12.nii.gz", "30_S1": "30.nii.gz"}
+
+
+def test_one_mask_for_two_sessions_of_a_table_is_refused(crossed: Path, tmp_path: Path) -> None:
+    masks(tmp_path / "m", "x")
+    table = tmp_path / "m" / "table.csv"
+    table.write_text("patient_id,mask\n7,x.nii.gz\n12,x.nii.gz\n")
+    taken, refused = matched(crossed, f"A={table}", {"12": "7", "7": "30"})
+    assert taken == {} and len(refused) == 2
+    assert "called after 2 sessions or patients" in refused["7_S1"]

@@ -102,6 +102,68 @@ def test_two_that_fit_alike_are_the_users_choice(tmp_path: Path) -> None:
         plan(tmp_path, take=[99])
 
 
+def test_a_lone_ct_of_another_part_is_taken_by_its_number_alone(tmp_path: Path) -> None:
+    pet(tmp_path)
+    ct(tmp_path, "legs", 8, 1.5)  # 28 to 40 mm: 12 of the PET's 32 mm, 37.5 %
+    ((_, said),) = plan(tmp_path).refused
+    assert "the only CT in the frame of reference of the PET, covers 38%" in said
+    assert "expected 50% or more" in said and "(--series 1)" in said
+    (session,) = plan(tmp_path, take=[1]).sessions
+    assert session.ct.folder.name == "legs"
+    assert why(plan(tmp_path, take=[1]))["legs"] == "covers 38% of the PET's length"
+
+
+def test_a_ct_beside_the_pet_covers_none_of_it(tmp_path: Path) -> None:
+    pet(tmp_path)
+    ct(tmp_path, "beside", origin_mm=(-10.0, -20.0, 130.0))
+    ((_, said),) = plan(tmp_path).refused
+    assert "covers 0% of its length" in said
+
+
+@pytest.mark.parametrize(("left", "step_mm"), [(4, 8.0), (8, 2.0)], ids=["coarse", "part"])
+def test_what_is_left_of_a_ct_that_cannot_be_read_is_taken_by_number_alone(
+    tmp_path: Path, left: int, step_mm: float
+) -> None:
+    pet(tmp_path)
+    ct(tmp_path, "left", left, step_mm)
+    ct(tmp_path, "fine", 16, 2.0)
+    (tmp_path / "fine" / "ct0007.dcm").unlink()
+    made = plan(tmp_path)
+    ((_, said),) = made.refused
+    fine, other = number(made, "fine"), number(made, "left")
+    assert f"series {fine}, a CT in the frame of reference of the PET, cannot be read" in said
+    assert "1 slice missing" in said and f"may fit better than series {other}" in said
+    (session,) = plan(tmp_path, take=[other]).sessions
+    assert session.ct.folder.name == "left"
+
+
+def test_a_shorter_ct_that_cannot_be_read_would_not_have_been_taken(tmp_path: Path) -> None:
+    pet(tmp_path)
+    ct(tmp_path, "fine")
+    ct(tmp_path, "head", 4)
+    (tmp_path / "head" / "ct0002.dcm").unlink()  # 3 slices beside 8
+    (session,) = plan(tmp_path).sessions
+    assert session.ct.folder.name == "fine"
+
+
+@pytest.mark.parametrize(
+    ("zoom", "alike"), [(0.95, True), (0.85, False)], ids=["of 95 %", "of 85 %"]
+)
+def test_a_zoomed_ct_is_not_the_finer_one(tmp_path: Path, zoom: float, alike: bool) -> None:
+    pet(tmp_path)
+    ct(tmp_path, "body")  # 2 x 3 pixels of 2 x 3 mm: 4 x 9 mm
+    ct(tmp_path, "spine", between_rows_mm=3 * zoom, between_columns_mm=2 * zoom)
+    made = plan(tmp_path)
+    if alike:
+        assert made.sessions[0].ct.folder.name == "spine"
+        return
+    ((_, said),) = made.refused
+    # 4 x 0.85 = 3.4 and 9 x 0.85 = 7.65 mm
+    assert "series 1 9 x 4 mm, series 2 8 x 3 mm" in said and "choose one" in said
+    (session,) = plan(tmp_path, take=[number(made, "body")]).sessions
+    assert session.ct.folder.name == "body"
+
+
 def test_two_parts_are_the_users_choice_too(tmp_path: Path) -> None:
     pet(tmp_path)
     ct(tmp_path, "lower", 8, 2.0)
@@ -155,6 +217,59 @@ def test_a_pet_without_ct_is_refused(tmp_path: Path) -> None:
     ct(tmp_path, "other", frame_of_reference="another")
     ((_, said),) = plan(tmp_path).refused
     assert ", series 1 in another;" in said
+
+
+def test_the_ct_of_another_study_is_named(tmp_path: Path) -> None:
+    pet(tmp_path)
+    ct(tmp_path, "ct", study="another")
+    made = plan(tmp_path)
+    ((_, said),) = made.refused
+    where = number(made, "ct")
+    assert f"; series {where} has that frame and lies in another study" in said
+    assert "StudyInstanceUID (0020,000D)" in said
+
+
+@pytest.mark.parametrize("series", ["ct", "pet"])
+def test_a_series_beside_damaged_files_is_taken_by_its_number_alone(
+    tmp_path: Path, series: str
+) -> None:
+    pet(tmp_path)
+    ct(tmp_path, "ct", 9)
+    # the last slice: those before it are a volume all the same
+    last = sorted((tmp_path / series).iterdir())[-1]
+    last.write_bytes(last.read_bytes()[:200])
+    ct(tmp_path, "other", frame_of_reference="another")
+    made = plan(tmp_path)
+    ((_, said),) = made.refused
+    n = number(made, series)
+    assert f"1 damaged in the folder of series {n}, such as {last}" in said
+    assert f"(--series {n})" in said
+    assert len(plan(tmp_path, take=[n]).sessions) == 1
+
+
+def test_a_damaged_file_of_another_folder_is_no_matter(tmp_path: Path) -> None:
+    pet(tmp_path)
+    ct(tmp_path, "ct")
+    ct(tmp_path, "other", frame_of_reference="another")
+    last = tmp_path / "other" / "ct0007.dcm"
+    last.write_bytes(last.read_bytes()[:200])
+    assert len(plan(tmp_path).sessions) == 1
+
+
+def test_a_number_within_a_case_stays_when_patients_come(tmp_path: Path) -> None:
+    for who in ("b", "a"):
+        pet(tmp_path / who, patient=who, study=who)
+        ct(tmp_path / who, "bone", patient=who, study=who)
+        ct(tmp_path / who, "soft", patient=who, study=who)
+        case = f"{IDS.key.study_id('b')}_S1"
+        # bone, soft, pet, by modality and path
+        made = plan(tmp_path, take_of_case=[(case, 2)])
+        (session,) = [each for each in made.sessions if each.case_id == case]
+        assert session.ct.folder.name == "soft"
+    with pytest.raises(InputError, match=rf"series {case}:9: no CT or PET .* has 1, 2, 3$"):
+        plan(tmp_path, take_of_case=[(case, 9)])
+    with pytest.raises(InputError, match=r"series X_S1:1: .* has no such case"):
+        plan(tmp_path, take_of_case=[("X_S1", 1)])
 
 
 def without(keyword: str) -> Callable[[int, Dataset], None]:
@@ -260,3 +375,25 @@ def test_two_names_under_one_id_are_refused(tmp_path: Path) -> None:
     ((_, said),) = plan(tmp_path).refused
     assert "two values of PatientName (0010,0010)" in said
     assert "Other" not in said
+
+
+def test_two_names_in_two_studies_of_one_id_are_refused(tmp_path: Path) -> None:
+    for study, date in (("first", "20240229"), ("second", "20240320")):
+
+        def edit(_: int, ds: Dataset, study: str = study, date: str = date) -> None:
+            ds.StudyDate = date
+            ds.PatientName = f"Doe^{study}"
+
+        pet(tmp_path / study, study=study, edit=edit)
+        ct(tmp_path / study, "ct", study=study, edit=edit)
+    made = plan(tmp_path)
+    assert made.sessions == () and len(made.refused) == 2
+    for _, said in made.refused:
+        assert "series 1 and 3 have one PatientID (0010,0020) and two values of Patient" in said
+        assert "doe" not in said.casefold()
+
+
+def test_a_name_that_is_absent_contradicts_none(tmp_path: Path) -> None:
+    pet(tmp_path)
+    ct(tmp_path, "ct", edit=without("PatientName"))
+    assert len(plan(tmp_path).sessions) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["add"]
 
 MOST_SKIPPED = 5
+# of Siemens, Philips and Canon, such as B60s, Br40d, B and FC18
+KERNEL = r"[A-Z][a-z]{0,2}\d{1,3}[a-z]?|FC\d{2}"
+GE_KERNELS = ("STANDARD", "SOFT", "DETAIL", "BONE", "BONEPLUS", "LUNG", "CHEST", "EDGE", "ULTRA")
 # any other modality is a text that nobody checked
 KNOWN = ("CT", "PT", "SEG", "RTSTRUCT", "MR", "NM", "SR", "PR", "OT", "SC", "RTPLAN", "RTDOSE")
 
@@ -40,11 +44,12 @@ def add(commands: Commands) -> None:
     made.add_argument("--yes", action="store_true", help="do not ask")
     made.add_argument(
         "--series",
-        type=int,
         action="append",
         default=[],
         metavar="NUMBER",
-        help="take this CT or PET of the table where several fit; may be repeated",
+        help="take this CT or PET of the table where several fit; may be repeated. CASE:NUMBER "
+        "counts within a case, as the table does after the session, and is needed where the cohort "
+        "holds cases already",
     )
     made.add_argument(
         "--labels",
@@ -91,6 +96,7 @@ def _import(options: argparse.Namespace) -> int:
         ImportSettings,
         import_sessions,
         match_outlines,
+        out_of_place,
         require_importable,
     )
     from boneviz.labelobject import label_objects
@@ -105,13 +111,21 @@ def _import(options: argparse.Namespace) -> int:
     key, is_new = _key(key_path, options.out)
     require_importable(options.out, key, experts)
     table = None if options.ids is None else read_id_table(options.ids)
+    take, take_of_case = _series(options.series, options.out)
     found = find_series(options.dicom, progress=not options.quiet)
     plan = plan_import(
-        found, StudyIds(key, table), take=options.series, as_counts=options.as_counts
+        found,
+        StudyIds(key, table),
+        take=take,
+        take_of_case=take_of_case,
+        as_counts=options.as_counts,
     )
     objects = label_objects(row.series for row in plan.labels)
     outlines, without = match_outlines(plan, sources, objects)
-    refused = [*plan.refused, *without]
+    barred = dict(out_of_place(plan, options.out, key))
+    outlines = {case_id: each for case_id, each in outlines.items() if case_id not in barred}
+    without = tuple((case_id, why) for case_id, why in without if case_id not in barred)
+    refused = [*plan.refused, *without, *barred.items()]
     if is_new:
         print(f"study ids are provisional until their key, {key_path}, is written with the cohort")
     _print_rows(plan, objects, _takers(outlines), show_text=options.show_text)
@@ -130,7 +144,7 @@ def _import(options: argparse.Namespace) -> int:
             f"{key_path}: the key from which the study ids follow; keep it, and give it to nobody"
         )
     imported = import_sessions(
-        plan.sessions,
+        plan,
         outlines,
         options.out,
         key=key,
@@ -146,9 +160,36 @@ def _import(options: argparse.Namespace) -> int:
     if imported.written or imported.there:
         print(f"next: boneviz check {options.out}")
     n_refused = len(refused) + len(imported.refused)
-    if n_refused:
-        print(f"boneviz: {n_refused} refused, see above", file=sys.stderr)
-    return 1 if n_refused else 0
+    n_damaged = sum(each.damaged for each in found.skipped)
+    lacking = [f"{n_refused} refused"] * bool(n_refused)
+    lacking += [f"{n_damaged} damaged files left out"] * bool(n_damaged)
+    if lacking:
+        print(f"boneviz: {', '.join(lacking)}, see above", file=sys.stderr)
+    return 1 if lacking else 0
+
+
+def _series(given: Sequence[str], out: Path) -> tuple[list[int], list[tuple[str, int]]]:
+    """Return what --series says, numbers of the table and numbers within cases."""
+    from boneviz.importcohort import is_import
+
+    of_table: list[int] = []
+    of_cases: list[tuple[str, int]] = []
+    for each in given:
+        case_id, sign, number = each.rpartition(":")
+        if not number.strip().isdecimal() or (sign and not case_id.strip()):
+            raise InputError(f"--series {each}: expected a NUMBER of the table, or CASE:NUMBER")
+        if sign:
+            of_cases.append((case_id.strip(), int(number)))
+        else:
+            of_table.append(int(number))
+    # cut off, the same command goes on
+    if of_table and is_import(out) and (out / "cohort.toml").exists():
+        raise InputError(
+            f"--series {of_table[0]}: {out} holds cases already, and a number of the table is "
+            "another series when files came since; give CASE:NUMBER, the number that the table has "
+            "after the session"
+        )
+    return of_table, of_cases
 
 
 def _key(path: Path, out: Path) -> tuple[Key, bool]:
@@ -216,6 +257,7 @@ def _line(row: Row) -> str:
     series = row.series
     modality = series.modality if series.modality in KNOWN else "other"
     day = "" if row.days is None else f"day {row.days}"
+    session = f"{row.session}:{row.place}" if row.session else ""
     size = f"{series.n_slices} slices"
     if row.grid is not None:
         x, y, z = row.grid.spacing_mm
@@ -224,8 +266,17 @@ def _line(row: Row) -> str:
     elif modality not in ("CT", "PT"):
         size = f"{len(series)} files"
     mark = "->" if row.chosen else "  "
-    who = f"{row.study_id or '(no id)':<11} {row.session:<3} {day:<8}"
-    return f"{mark}{row.number:>4} {who} {modality:<8} {size:<42} {row.why}".rstrip()
+    who = f"{row.study_id or '(no id)':<11} {session:<5} {day:<8}"
+    return (
+        f"{mark}{row.number:>4} {who} {modality:<8} {_kernel(row):<9}{size:<42} {row.why}".rstrip()
+    )
+
+
+def _kernel(row: Row) -> str:
+    """Return a CT's ConvolutionKernel where it is a maker's word: it is a text that holds all."""
+    said = row.series.reconstruction if row.series.modality == "CT" else ""
+    kernel = said.split("\\")[0].strip()  # what follows is its strength
+    return kernel if kernel in GE_KERNELS or re.fullmatch(KERNEL, kernel) else ""
 
 
 def _plain(text: str) -> str:

@@ -6,10 +6,12 @@ import io
 import ipaddress
 import logging
 import re
+import socket
 import ssl
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,8 +56,9 @@ class Archive:
     url : the root of the service, such as ``https://pacs.hospital.example/dicom-web``
     credentials : who asks, if the archive wants to know
     ca_file : certificates (PEM) of the authorities that are believed, instead of the public ones
-    timeout_s : how long an archive may be silent, and the first moment at which an answer that
-        only trickles is given up (below 1 kB/s on average)
+    timeout_s : how long an archive may be silent, how long it may take until the head of its
+        answer is there, and the first moment at which an answer that only trickles is given up
+        (below 1 kB/s on average)
     unencrypted : whether ``http://`` is allowed to another machine: names of patients and
         credentials are then read by whoever is on the way
     environment_proxies : whether to go through the proxies that the environment names; by
@@ -161,10 +164,70 @@ def connect(archive: Archive) -> Any:
         session.proxies = requests.utils.get_environ_proxies(archive.url)
     session.adapters.clear()
     parts = urlsplit(archive.url)
-    session.mount(
-        f"{parts.scheme}://{parts.netloc}/", _Bounded(requests.adapters.HTTPAdapter(), archive)
-    )
+    session.mount(f"{parts.scheme}://{parts.netloc}/", _Bounded(_adapter(), archive))
     return session
+
+
+def _adapter() -> Any:
+    """Return what `requests` sends by, with a deadline for the head of each answer."""
+    import requests
+    import urllib3
+    from urllib3.connection import HTTPConnection, HTTPSConnection
+
+    class Plain(HTTPConnection):
+        def getresponse(self) -> Any:
+            return _in_time(self, super().getresponse)
+
+    class Encrypted(HTTPSConnection):
+        def getresponse(self) -> Any:
+            return _in_time(self, super().getresponse)
+
+    class PlainPool(urllib3.HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class EncryptedPool(urllib3.HTTPSConnectionPool):
+        ConnectionCls = Encrypted
+
+    class Adapter(requests.adapters.HTTPAdapter):
+        def init_poolmanager(self, *given: Any, **options: Any) -> None:
+            super().init_poolmanager(*given, **options)
+            self.poolmanager.pool_classes_by_scheme = pools
+
+        def proxy_manager_for(self, *given: Any, **options: Any) -> Any:
+            manager = super().proxy_manager_for(*given, **options)
+            manager.pool_classes_by_scheme = pools
+            return manager
+
+    pools = {"http": PlainPool, "https": EncryptedPool}
+    return Adapter()
+
+
+def _in_time(connection: Any, answer: Callable[[], Any]) -> Any:
+    """Return the answer whose head comes within the connection's timeout, all of it.
+
+    A socket's own timeout begins anew with each byte, and with each ``100 Continue``.
+    """
+    late = threading.Event()
+    sock = connection.sock
+
+    def end() -> None:
+        late.set()
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(connection.timeout, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        found = answer()
+    except Exception:
+        if not late.is_set():
+            raise
+    finally:
+        timer.cancel()
+    if late.is_set():
+        raise TimeoutError  # also where the end of the bytes was taken for the end of the head
+    return found
 
 
 def _require_certificates(path: Path) -> None:

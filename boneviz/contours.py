@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["crossing_pair", "inside"]
+__all__ = ["crossing_pair", "inside", "same_pair"]
 
 
 def inside(polygon: NDArray[np.float64], shape: Sequence[int]) -> NDArray[np.bool_]:
@@ -58,3 +58,33 @@ def crossing_pair(masks: Sequence[NDArray[np.bool_]]) -> tuple[int, int, int] | 
             if 0 < shared < min(sizes[a], sizes[b]):
                 return a, b, shared
     return None
+
+
+def same_pair(
+    polygons: Sequence[NDArray[np.float64]], masks: Sequence[NDArray[np.bool_]]
+) -> tuple[int, int] | None:
+    """Return two polygons of which one is the other drawn again, with other corners maybe.
+
+    Their masks hold pixels, one all of the other's, and are equal or lie in polygons whose areas
+    differ by less than a pixel: what is between them is finer than the grid.
+
+    Parameters
+    ----------
+    polygons : (n, 2) corners each, in pixel indices
+    masks : `inside` of each
+    """
+    sizes = [int(np.count_nonzero(mask)) for mask in masks]
+    areas = [_area(polygon) for polygon in polygons]
+    for a in range(len(masks)):
+        for b in range(a + 1, len(masks)):
+            smaller = min(sizes[a], sizes[b])
+            near = sizes[a] == sizes[b] or abs(areas[a] - areas[b]) < 1
+            if near and 0 < smaller == np.count_nonzero(masks[a] & masks[b]):
+                return a, b
+    return None
+
+
+def _area(polygon: NDArray[np.float64]) -> float:
+    """Return the area in pixels by the shoelace formula, about the first corner for precision."""
+    x, y = (polygon - polygon[0]).T
+    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2

@@ -135,6 +135,7 @@ def read_segments(
     with refusing(path, "DICOM SEG"):
         dataset = read_object(path, SOP_CLASSES)
         names = _names(dataset)
+        described = frozenset(name.number for name in names)
         if only is not None:
             lacking = sorted(set(only) - {name.number for name in names})
             if lacking:
@@ -148,10 +149,12 @@ def read_segments(
             if (found := uid(item, "SeriesInstanceUID"))
         )
         planes, segment_of = _frames(dataset)
+        if segment_of is not None:
+            _require_described(set(segment_of.tolist()), described, "ReferencedSegmentNumber")
         grid, slice_of = lattice(planes, frame_of_reference_uid=uid(dataset, "FrameOfReferenceUID"))
         _require_fitting(grid, names, segment_of, slice_of)
         _require_pixels(dataset, grid.shape[0] * grid.shape[1] * len(slice_of))
-        masks = _decoded(path, dataset, (grid, names, segment_of, slice_of, level))
+        masks = _decoded(path, dataset, (grid, names, described, segment_of, slice_of, level))
         return tuple(
             Segment(
                 name,
@@ -286,6 +289,18 @@ def _length(measures: Dataset, keyword: str) -> float | None:
     return numbers(measures, keyword, 1)[0] if measures.get(keyword) is not None else None
 
 
+def _require_described(found: set[int], described: frozenset[int], keyword: str) -> None:
+    """Refuse voxels of which nobody says what they are: they would vanish."""
+    strange = sorted(found - described)
+    if strange:
+        listed = ", ".join(str(n) for n in strange[:8]) + (", ..." if len(strange) > 8 else "")
+        raise ImageFileError(
+            f"{named(keyword)} has the numbers {listed}, which {named('SegmentSequence')} does not "
+            f"describe: it has {', '.join(str(n) for n in sorted(described)[:8])}; what their "
+            "voxels are is unknown, export the file again from its source"
+        )
+
+
 def _require_fitting(
     grid: Grid,
     names: tuple[SegmentName, ...],
@@ -344,6 +359,7 @@ def _masks(
     dataset: FileDataset,
     grid: Grid,
     names: tuple[SegmentName, ...],
+    described: frozenset[int],
     segment_of: NDArray[np.intp] | None,
     slice_of: NDArray[np.intp],
     level: float | None,
@@ -352,15 +368,23 @@ def _masks(
     columns, rows, n_slices = grid.shape
     seg = Segmentation.from_dataset(dataset, copy=False)
     stacks = {name.number: np.zeros((n_slices, rows, columns), dtype=bool) for name in names}
+    # of a label map, whose background is 0 or as the file says
+    known = np.zeros(2**16, dtype=bool)
+    known[[0, *described]] = True
+    if dataset.get("PixelPaddingValue") is not None:
+        known[whole(dataset, "PixelPaddingValue", low=0, high=65535)] = True
+    strange: set[int] = set()
     for at, place in enumerate(slice_of):
         if segment_of is None:
             frame = seg.get_stored_frame(at, as_index=True)
+            strange.update(np.unique(frame[~known[frame]]).tolist())
             for number, stack in stacks.items():
                 np.equal(frame, number, out=stack[place])
         elif (number := int(segment_of[at])) in stacks:
             frame = seg.get_stored_frame(at, as_index=True)
             inside = frame > 0 if level is None else frame >= level
             stacks[number][place] = inside
+    _require_described(strange, described, "PixelData")
     for stack in stacks.values():
         # a volume copies what can be written to
         stack.setflags(write=False)

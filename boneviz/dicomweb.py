@@ -44,6 +44,19 @@ MAX_FILE_BYTES = 2**31
 MAX_STUDIES = 10_000
 MAX_INSTANCES = 100_000
 PAGE = 500
+#: of all answers to one search, as far as they are kept
+MAX_KEPT_BYTES = 2**26
+#: what is kept of an answer beside its UID
+READ = (
+    "PatientID",
+    "AccessionNumber",
+    "StudyDate",
+    "StudyDescription",
+    "ModalitiesInStudy",
+    "NumberOfStudyRelatedInstances",
+    "Modality",
+    "NumberOfSeriesRelatedInstances",
+)
 ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 
 Item = Mapping[str, Any]
@@ -338,7 +351,7 @@ def client_of(archive: Archive, session: Any) -> Any:
 def search(
     page: Callable[..., Any], archive: Archive, doing: str, *, key: str, most: int
 ) -> dict[str, Item]:
-    """Ask page by page until nothing new comes; return the answers by their UID.
+    """Ask page by page until nothing new comes; return what is read of the answers by their UID.
 
     Parameters
     ----------
@@ -348,10 +361,10 @@ def search(
     Raises
     ------
     ArchiveError
-        Not a list of answers with that UID, or more than `most`.
+        Not a list of answers with that UID, more than `most`, or above 64 MiB in what is kept.
     """
     found: dict[str, Item] = {}
-    offset = 0
+    offset, kept = 0, 0
     while True:
         with refusals(archive, doing):
             items = page(limit=PAGE, offset=offset)
@@ -368,7 +381,17 @@ def search(
                     f"{archive.url}: {doing}: an answer whose {named(key)} is missing or no UID; "
                     "look at the archive's log"
                 )
-            found.setdefault(uid, item)
+            if uid in found:
+                continue
+            found[uid] = {
+                _tag(name): {"Value": there} for name in READ if (there := value(item, name))
+            }
+            kept += sum(len(text) + 64 for each in found[uid].values() for text in each["Value"])
+            if kept > MAX_KEPT_BYTES:
+                raise ArchiveError(
+                    f"{archive.url}: {doing}: {len(found)} answers hold more than {MAX_KEPT_BYTES} "
+                    "bytes; narrow it, by dates for example, or look at what runs at that address"
+                )
         if len(found) > most:
             raise ArchiveError(
                 f"{archive.url}: {doing}: more than {most}; narrow it, by dates for example"
@@ -380,11 +403,15 @@ def search(
 
 def value(item: Item, keyword: str) -> tuple[str, ...]:
     """Return the values of an attribute in DICOM JSON (PS3.18, F.2) as texts, none where absent."""
-    element = item.get(f"{tag_for_keyword(keyword):08X}")
+    element = item.get(_tag(keyword))
     values = element.get("Value") if isinstance(element, dict) else None
-    if not isinstance(values, list):
+    if not isinstance(values, list | tuple):
         return ()
     return tuple(str(each) for each in values if isinstance(each, str | int | float))
+
+
+def _tag(keyword: str) -> str:
+    return f"{tag_for_keyword(keyword):08X}"
 
 
 def _text(item: Item, keyword: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -41,12 +42,11 @@ class LaidLabel:
     @property
     def note(self) -> str:
         """What was done in one line, for the notes of a case."""
-        if self.how != "resampled":
-            return f"{self.how}, {self.after_ml:.2f} mL"
-        return (
-            f"resampled by nearest neighbour: {self.before_ml:.2f} mL before, "
-            f"{self.after_ml:.2f} mL after"
-        )
+        how = "resampled by nearest neighbour" if self.how == "resampled" else self.how
+        # a single slice that states another thickness than the grid's
+        if self.how == "resampled" or not math.isclose(self.before_ml, self.after_ml, rel_tol=1e-3):
+            return f"{how}: {self.before_ml:.2f} mL before, {self.after_ml:.2f} mL after"
+        return f"{how}, {self.after_ml:.2f} mL"
 
 
 def on_grid(mask: Volume, target: Grid, *, resample: bool = False) -> LaidLabel:
@@ -65,8 +65,8 @@ def on_grid(mask: Volume, target: Grid, *, resample: bool = False) -> LaidLabel:
     Raises
     ------
     GridError
-        Another frame of reference; another grid without `resample`; voxels of the label outside
-        the target; a label that vanishes by resampling.
+        Another frame of reference; another grid without `resample`; voxels of the label whose
+        centre is outside the target; a label that vanishes by resampling.
     InputError
         Not a label.
     """
@@ -91,11 +91,14 @@ def on_grid(mask: Volume, target: Grid, *, resample: bool = False) -> LaidLabel:
             f"label on {mask.grid.describe()}, expected {target.describe()}; give the label drawn "
             "on this grid, or ask for nearest neighbour (resample=True), which changes its volume"
         )
+    outside, drawn = _centres_outside(mask, target)
+    if outside:
+        raise _cut(outside, drawn, target)
     volume = onto(mask, target)
     if before and not volume.array.any():
         raise GridError(
             f"label of {before:.3f} mL on {mask.grid.describe()} has no voxel left on "
-            f"{target.describe()}: it lies outside, or is finer than the grid"
+            f"{target.describe()}: it is finer than the grid"
         )
     return LaidLabel(volume, "resampled", frame, before, volume.volume_ml)
 
@@ -183,11 +186,30 @@ def _reordered(mask: Volume, target: Grid) -> NDArray[np.bool_] | None:
     drawn = int(np.count_nonzero(voxels))
     outside = drawn - int(np.count_nonzero(part))
     if outside:
-        raise GridError(
-            f"{outside} of {drawn} voxels of the label lie outside {target.describe()}; give the "
-            "scan that it was drawn on, whole"
-        )
+        raise _cut(outside, drawn, target)
     laid = np.zeros(target.shape, dtype=bool)
     laid[inside] = part
     laid.setflags(write=False)
     return laid
+
+
+def _cut(outside: int, drawn: int, target: Grid) -> GridError:
+    return GridError(
+        f"{outside} of {drawn} voxels of the label lie outside {target.describe()}; give the "
+        "scan that it was drawn on, whole"
+    )
+
+
+def _centres_outside(mask: Volume, target: Grid) -> tuple[int, int]:
+    """Return how many voxels of a mask have their centre beyond the target's faces, of how many."""
+    beyond, drawn = 0, 0
+    # plane by plane: the indices of a whole mask would take 24 times its memory
+    for at, plane in enumerate(mask.array):
+        flat = np.argwhere(plane)
+        index = np.column_stack([np.full(len(flat), at), flat])
+        there = target.to_index(mask.grid.to_mm(index))
+        # a centre on a face is inside, to a millionth of a voxel
+        low, high = -0.5 - 1e-6, np.array(target.shape) - 0.5 + 1e-6
+        beyond += int(np.count_nonzero(((there < low) | (there > high)).any(axis=1)))
+        drawn += len(flat)
+    return beyond, drawn

@@ -25,6 +25,10 @@ __all__ = ["read_nrrd_mask"]
 MAX_HEADER_BYTES = 2**20
 MAX_FILE_BYTES = 2**31
 MAX_VOXELS = 2**30
+PIECE_BYTES = 2**14
+# bgzip's members unpack to 64 kB each
+FEW_MEMBERS, FEW_BYTES = 1000, 1000
+NOT_ZERO = re.compile(rb"[^\0]")
 # the names of NRRD's definition of the format, section 4; floating point holds no labels
 TYPES = {
     "i1": ("signed char", "int8", "int8_t"),
@@ -67,7 +71,8 @@ def read_nrrd_mask(path: str | Path, *, choose: str | int | None = None) -> Volu
         Missing, damaged or truncated; not three spatial axes; not whole numbers; a space other
         than LPS, RAS, LAS, or none; no directions or origin; another unit than mm; another
         encoding than raw, gzip, bzip2; a data file outside the header's folder; more than 2**30
-        voxels; data that unpack to another size than the header's; several values, none chosen.
+        voxels; data that unpack to another size than the header's, or come in thousands of
+        members of some bytes; several values, none chosen.
     """
     path = Path(path)
     try:
@@ -225,21 +230,29 @@ def _unpacked(stored: bytes, header: dict[str, Any], expected: int) -> bytes:
 def _inflated(stored: bytes, encoding: str, most: int) -> bytes:
     """Return at most `most` bytes; gzip and bzip2 may come in several members."""
     parts: list[bytes] = []
-    room, rest = most, stored
-    while rest and room > 0:
-        if encoding == "gzip":
-            gunzip = zlib.decompressobj(16 + zlib.MAX_WBITS)
-            parts.append(gunzip.decompress(rest, room))
-            ended, rest = gunzip.eof, gunzip.unused_data
-        else:
-            bunzip = bz2.BZ2Decompressor()
-            parts.append(bunzip.decompress(rest, room))
-            ended, rest = bunzip.eof, bunzip.unused_data
-        room -= len(parts[-1])
-        if not ended and room > 0:
-            raise EOFError
+    room, at, members = most, 0, 0
+    while at < len(stored) and room > 0:
+        member: Any = (
+            zlib.decompressobj(16 + zlib.MAX_WBITS) if encoding == "gzip" else bz2.BZ2Decompressor()
+        )
+        while not member.eof and room > 0:
+            # in pieces: what is behind a member's end is copied
+            piece = stored[at : at + PIECE_BYTES]
+            if not piece:
+                raise EOFError
+            at += len(piece)
+            parts.append(member.decompress(piece, room))
+            room -= len(parts[-1])
+        at -= len(member.unused_data)
         # some writers pad the end
-        rest = rest.lstrip(b"\0")
+        behind = NOT_ZERO.search(stored, at)
+        at = behind.start() if behind else len(stored)
+        members += 1
+        if members > FEW_MEMBERS and most - room < members * FEW_BYTES:
+            raise ImageFileError(
+                f"{encoding} data in {members} members of less than {FEW_BYTES} bytes on average, "
+                "which no writer makes; write the file anew"
+            )
     return b"".join(parts)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from boneviz.contours import crossing_pair, inside
+from boneviz.contours import crossing_pair, inside, same_pair
 from boneviz.dicombytes import items, named, numbers, read_object, refusing, text, uid, whole
 from boneviz.errors import GridError, ImageFileError, InputError
 from boneviz.lps import flipped
@@ -109,7 +109,8 @@ def read_rois(
         one it names; contours on every second slice, or every third.
     ImageFileError
         No readable RTSTRUCT; a region that is not there; points and open contours, which hold no
-        volume; contours that cross or come twice; a region so small that no voxel centre is in it.
+        volume; contours that cross, come twice or nearly so; a region so small that no voxel
+        centre is in it.
     InputError
         An unknown `same_by`.
     """
@@ -228,7 +229,8 @@ def _roi(
     shape = (source.grid.shape[column], source.grid.shape[row])
     stack = np.zeros((source.grid.shape[plane], *shape), dtype=bool)
     for place, drawn in on_slice.items():
-        stack[place] = _slice(drawn, shape, who)
+        z_mm = float(source.headers[place].ImagePositionPatient[2])
+        stack[place] = _slice(drawn, shape, who, f"slice {place} at z {z_mm:g} mm")
     if contours and not stack.any():
         raise ImageFileError(
             f"{who}: no voxel centre lies inside its {len(contours)} contours, on "
@@ -318,12 +320,15 @@ def _require_no_gaps(places: list[int], who: str) -> None:
 
 
 def _slice(
-    drawn: Sequence[tuple[int, str, NDArray[np.float64]]], shape: tuple[int, int], who: str
+    drawn: Sequence[tuple[int, str, NDArray[np.float64]]],
+    shape: tuple[int, int],
+    who: str,
+    where: str,
 ) -> NDArray[np.bool_]:
     """Return the voxels of one slice that lie inside an odd number of contours."""
     if len(drawn) > MAX_ON_SLICE:
         raise ImageFileError(
-            f"{who}: {len(drawn)} contours on one slice, at most {MAX_ON_SLICE} are read; export "
+            f"{who}: {len(drawn)} contours on {where}, at most {MAX_ON_SLICE} are read; export "
             "it as a DICOM SEG"
         )
     corners = [tuple(sorted(map(tuple, np.round(polygon, 3)))) for _, _, polygon in drawn]
@@ -331,10 +336,17 @@ def _slice(
         if one in corners[:n]:
             first, second = drawn[corners.index(one)][0], drawn[n][0]
             raise ImageFileError(
-                f"contours {first} and {second} of {who} are the same: two of them are none "
-                "(even-odd rule), which nobody draws; remove one at its source"
+                f"contours {first} and {second} of {who} are the same on {where}: two of them "
+                "are none (even-odd rule), which nobody draws; remove one at its source"
             )
     masks = [inside(polygon, shape) for _, _, polygon in drawn]
+    same = same_pair([polygon for _, _, polygon in drawn], masks)
+    if same is not None:
+        raise ImageFileError(
+            f"contours {drawn[same[0]][0]} and {drawn[same[1]][0]} of {who} on {where} differ by "
+            "less than a voxel: one outline drawn twice would be none (even-odd rule), and a rim "
+            "that thin is lost on this grid; remove one at its source"
+        )
     if not any(kind == "CLOSEDPLANAR_XOR" for _, kind, _ in drawn):
         crossing = crossing_pair(masks)
         if crossing is not None:

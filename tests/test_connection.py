@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import socket
 import subprocess
@@ -108,6 +109,34 @@ def test_an_answer_that_stops_half_way_ends_by_the_timeout() -> None:
         time.sleep(1.5)
 
     refused_with(answer, r"no answer within 0\.2 s", timeout_s=0.2)
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nX: ", b"y"),
+        (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
+        (b"", b"H"),
+    ],
+)
+def test_a_head_that_only_trickles_is_given_up(first: bytes, then: bytes, encrypted: bool) -> None:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        with contextlib.suppress(OSError):
+            request.wfile.write(first)
+            for _ in range(60):
+                request.wfile.write(then)
+                time.sleep(0.05)
+
+    begun = time.monotonic()
+    with misbehaving(answer, certificate=LOOPBACK if encrypted else None) as url:
+        archive = Archive(url, timeout_s=0.3, ca_file=LOOPBACK if encrypted else None)
+        with pytest.raises(ArchiveError, match=r"no answer within 0\.3 s.*--timeout"):
+            find_studies(archive)
+        waited_s = time.monotonic() - begun
+    # each of them comes within 0.3 s, for 3 s
+    assert waited_s < 1.5
 
 
 def test_a_trickle_is_given_up() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage.draw import polygon2mask
 
-from boneviz.contours import crossing_pair, inside
+from boneviz.contours import crossing_pair, inside, same_pair
 
 
 def drawn(picture: str) -> np.ndarray:
@@ -73,3 +73,26 @@ def test_crossing_is_told_from_nesting_and_apart() -> None:
     assert crossing_pair([inner, apart]) is None
     # inner and across share one pixel of two each
     assert crossing_pair([outer, inner, across]) == (1, 2, 1)
+
+
+SQUARE = np.array([[2.0, 2], [2, 8], [8, 8], [8, 2]])
+
+
+@pytest.mark.parametrize(
+    ("other", "found"),
+    [
+        # a fifth corner on an edge; edges through centres moved inwards by 0.01: 36 and 25 pixels
+        ([[2, 2], [2, 8], [8, 8], [8, 5], [8, 2]], (0, 1)),
+        ([[2.01, 2.01], [2.01, 7.99], [7.99, 7.99], [7.99, 2.01]], (0, 1)),
+        # a hole one pixel smaller on one side, 30 of 36; a square of the same size beside it
+        ([[2, 3], [2, 8], [8, 8], [8, 3]], None),
+        ([[2, 9], [2, 15], [8, 15], [8, 9]], None),
+        # within a square, around no centre
+        ([[4.2, 4.2], [4.2, 4.8], [4.8, 4.8], [4.8, 4.2]], None),
+    ],
+)
+def test_one_outline_drawn_twice_is_told_from_a_hole(
+    other: list[list[float]], found: tuple[int, int] | None
+) -> None:
+    polygons = [SQUARE, np.array(other, dtype=float)]
+    assert same_pair(polygons, [inside(p, (12, 18)) for p in polygons]) == found

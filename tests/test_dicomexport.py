@@ -70,6 +70,40 @@ def test_identical_voxels_come_back(
     assert segment.source_series_uids == (SERIES,)
 
 
+@pytest.mark.parametrize(
+    "shape", [(2, 2, 5), (3, 2, 4), (7, 1, 4), (1, 1, 9), (9, 1, 7), (2, 4, 3)]
+)
+@pytest.mark.parametrize("seed", range(4))
+def test_several_frames_in_one_byte(tmp_path: Path, shape: tuple[int, int, int], seed: int) -> None:
+    # 4, 6, 7 and 1 pixels a frame, of which highdicom 0.28 loses some; 9 and 8 beside them
+    source = source_of(ct_headers(shape))
+    mask = blob(source.grid, seed, 0.5)
+    write_reader_seg(tmp_path / "s.dcm", mask, A, source=source, settings=SETTINGS)
+    (segment,) = read_segments(tmp_path / "s.dcm")
+    laid = on_grid(segment.volume, source.grid)
+    np.testing.assert_array_equal(laid.volume.array, mask.array)
+    # even length, PS3.5 8.1.1
+    assert len(pydicom.dcmread(tmp_path / "s.dcm").PixelData) % 2 == 0
+
+
+def test_bytes_that_decode_to_another_mask_are_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def turned(seg: Dataset, pixels: np.ndarray, _: SourceSeries) -> None:
+        # 2 x 2 pixels in 5 slices: 20 bits, the first of slice 0 turned about
+        packed = np.packbits(pixels.ravel(), bitorder="little")
+        packed[0] ^= 1
+        seg.PixelData = packed.tobytes() + b"\0"
+
+    monkeypatch.setattr("boneviz.dicomexport._pack", turned)
+    source = source_of(ct_headers((2, 2, 5)))
+    mask = Volume(np.ones((2, 2, 5), dtype=bool), source.grid, "label")
+    message = r"PixelData \(7FE0,0010\) would hold 19 voxels in 5 frames, 1 of them wrong, .* 20"
+    with pytest.raises(ImageFileError, match=message):
+        write_reader_seg(tmp_path / "s.dcm", mask, A, source=source, settings=SETTINGS)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("slices", [[1], [0, 2], [0, 1, 4], [1, 4], []])
 def test_planes_without_a_voxel_are_left_out_and_their_place_is_kept(
     tmp_path: Path, slices: list[int]

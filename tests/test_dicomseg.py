@@ -96,6 +96,24 @@ def test_a_label_map(tmp_path: Path) -> None:
     assert one.encoding == "LABELMAP"
 
 
+@pytest.mark.parametrize("only", [None, [1]])
+def test_voxels_that_nobody_describes_do_not_vanish(tmp_path: Path, only: list[int] | None) -> None:
+    image = frame((0, 0), value=1) + frame((3, 5), value=7) + frame((2, 2), value=9)
+    file = seg_file([image, frame()], [(0, 0.0), (0, 5.0)], kind="LABELMAP", labels={1: "", 9: ""})
+    message = r"PixelData \(7FE0,0010\) has the numbers 7, which SegmentSequence .* it has 1, 9;"
+    with pytest.raises(ImageFileError, match=message):
+        read_segments(written(file, tmp_path / "s"), only=only)
+    # a background that is not 0 is said in the file
+    file.PixelPaddingValue = 7
+    assert read_segments(written(file, tmp_path / "s"), only=[1])[0].volume.array.sum() == 1
+
+    file = seg_file(*SPARSE)
+    del file.SegmentSequence[1]
+    message = r"ReferencedSegmentNumber \(0062,000B\) has the numbers 3, which .* it has 1;"
+    with pytest.raises(ImageFileError, match=message):
+        read_segments(written(file, tmp_path / "s"), only=only)
+
+
 def packed_seg(folder: Path) -> Path:
     image = frame((0, 0), value=200)
     file = seg_file([image, image[::-1]], [(1, 0.0), (1, 5.0)], kind="FRACTIONAL")

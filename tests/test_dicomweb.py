@@ -17,7 +17,7 @@ import boneviz.dicomweb
 from boneviz.cli import main
 from boneviz.connection import Archive
 from boneviz.dicom import find_series, read_ct, read_pet
-from boneviz.dicomweb import fetch_studies, find_studies
+from boneviz.dicomweb import fetch_studies, find_studies, search
 from boneviz.errors import ArchiveError, InputError
 
 STUDY, SERIES = uid("fault"), uid("fault", "ct")
@@ -119,6 +119,29 @@ def test_a_study_says_what_one_chooses_by(three: Orthanc) -> None:
     )
     assert (study.modalities, study.n_instances) == (("CT", "PT"), 8)
     assert "T 1" not in repr(study) and "Knochen" not in repr(study)
+
+
+def test_of_an_answer_only_what_is_read_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def page(n: int) -> list[dict[str, object]]:
+        ends = [f"1.2.{n}", f"1.3.{n}"]
+        more = {"00081030": {"Value": ["knee"]}, "00104000": {"Value": ["x" * 10**6]}}
+        return [{"0020000D": {"Value": [end]}} | more for end in ends]
+
+    def ask(*, limit: int, offset: int) -> list[dict[str, object]]:
+        assert limit == 500
+        return page(offset // 2) if offset < 6 else []
+
+    archive = Archive("https://pacs.example")
+    found = search(ask, archive, "looking", key="StudyInstanceUID", most=9)
+    assert list(found) == [f"1.{n}.{k}" for k in range(3) for n in (2, 3)]
+    assert all(item == {"00081030": {"Value": ("knee",)}} for item in found.values())
+
+    # 4 letters and 64 bytes around them, six times
+    monkeypatch.setattr(boneviz.dicomweb, "MAX_KEPT_BYTES", 6 * 68)
+    assert len(search(ask, archive, "looking", key="StudyInstanceUID", most=9)) == 6
+    monkeypatch.setattr(boneviz.dicomweb, "MAX_KEPT_BYTES", 6 * 68 - 1)
+    with pytest.raises(ArchiveError, match="looking: 6 answers hold more than 407 bytes"):
+        search(ask, archive, "looking", key="StudyInstanceUID", most=9)
 
 
 def test_dates_in_the_wrong_order_are_refused() -> None:

@@ -49,6 +49,9 @@ def test_a_part_of_the_grid_is_laid_into_it(thickness_mm: float) -> None:
     laid = on_grid(label(part, (1, 0, 0)), CT)
     assert np.argwhere(laid.volume.array).tolist() == [[4, 1, 2]]
     assert laid.after_ml == pytest.approx(0.03)
+    # a voxel of 2 x 3 x 1 mm is one of 2 x 3 x 5 mm on the CT, and that is said
+    said = {5.0: "reordered, 0.03 mL", 1.0: "reordered: 0.01 mL before, 0.03 mL after"}
+    assert laid.note == said[thickness_mm]
 
 
 def test_empty_voxels_may_lie_outside_and_drawn_ones_may_not() -> None:
@@ -99,10 +102,26 @@ def test_an_unstated_frame_is_said_to_be_unknown() -> None:
     assert laid.volume.grid.frame_of_reference_uid == "1.2"
 
 
-def test_a_label_that_vanishes_is_refused() -> None:
+def test_a_label_that_reaches_out_of_the_grid_is_not_cropped() -> None:
+    # the CT ends at R 21 and A 33.5. Voxels of 3 mm from R 11: centres 11, 14, 17, 20 and 23
+    other = Grid.straight((5, 5, 4), (3, 3, 5), (11, 20, 30), frame_of_reference_uid="1.2")
+    laid = on_grid(label(other, (3, 1, 0), (2, 1, 0)), CT, resample=True)
+    assert laid.how == "resampled"
+    with pytest.raises(GridError, match="2 of 3 voxels of the label lie outside 6x5x4"):
+        on_grid(label(other, (3, 1, 0), (4, 1, 0), (4, 2, 3)), CT, resample=True)
+    # a centre on a face of the CT is inside: R 21
+    on_face = Grid.straight((5, 5, 4), (2.5, 3, 5), (11, 20, 30), frame_of_reference_uid="1.2")
+    assert on_grid(label(on_face, (4, 0, 0), (3, 0, 0)), CT, resample=True).how == "resampled"
     far = Grid.straight((2, 2, 2), (1, 1, 1), (500, 0, 0))
-    with pytest.raises(GridError, match=r"label of 0\.001 mL .* has no voxel left"):
+    with pytest.raises(GridError, match="1 of 1 voxels of the label lie outside"):
         on_grid(label(far, (0, 0, 0)), CT, resample=True)
+
+
+def test_a_label_that_vanishes_is_refused() -> None:
+    # from R 10.5 to 11.5, and the CT's centres are at 10 and 12
+    fine = Grid.straight((2, 2, 2), (1, 1, 1), (11, 21, 32))
+    with pytest.raises(GridError, match=r"label of 0\.001 mL .* no voxel left .* is finer than"):
+        on_grid(label(fine, (0, 0, 0)), CT, resample=True)
 
 
 def test_only_labels_are_laid() -> None:

@@ -154,6 +154,15 @@ BOX = box(*SMALL, 35)
         # L 1 is the outer face of the last column: 1.5 mm beyond it
         ([contour_of(box((-9, 2.5), (-18, -13), 35))], r"reaches 1\.50 mm beyond the slice"),
         ([contour_of(BOX), contour_of(BOX[::-1])], "contours 1 and 2 of ROI 1 are the same"),
+        # with a fifth corner on one edge, and moved inwards by a hundredth of a millimetre
+        (
+            [contour_of(BOX), contour_of([*BOX, [-9, -15, 35]])],
+            r"contours 1 and 2 of ROI 1 on slice 1 at z 35 mm differ by less than a voxel",
+        ),
+        (
+            [contour_of(BOX), contour_of(box((-8.99, -3.01), (-18.49, -12.51), 35))],
+            r"contours 1 and 2 of ROI 1 on slice 1 at z 35 mm differ by less than a voxel",
+        ),
         ([contour_of(box((-7.9, -6.1), (-16, -15), 35))], "no voxel centre lies inside its 1"),
         ([contour_of(BOX, image="1.2.3")], r"names an image that is not among the 3 of the source"),
         ([contour_of(BOX, image=sop_uid(0))], "lies in slice 1, and names the image of slice 0"),

@@ -28,6 +28,8 @@ class Outcome:
     done: dict[str, dict[str, Any]] = field(default_factory=dict)
     wrong: list[dict[str, Any]] = field(default_factory=list)
     files: int = 0
+    #: of the files, those whose bytes are other than the whole ones' and than any before
+    new: int = 0
 
 
 def shares(
@@ -71,6 +73,7 @@ def fuzz(plan: Mapping[str, range], *, seed: int, work: Path, out: Path = OUT) -
             if "at" in line:
                 at = (line["at"][0], line["at"][1])
                 outcome.files += 1
+                outcome.new += line["new"]
             elif "done" in line:
                 outcome.done[line["done"]] = line
                 left.pop(line["done"])
@@ -116,7 +119,9 @@ def main() -> int:
     for name, row in outcome.done.items():
         print(f"{name:18} {row['read']:6} read {row['refused']:6} refused, "
               f"slowest {row['slowest_s']:6.3f} s, +{row['peak_mib']} MiB")  # fmt: skip
-    print(f"{outcome.files} files, {time.monotonic() - begun:.0f} s, {len(outcome.wrong)} wrong")
+    seconds = time.monotonic() - begun
+    print(f"{outcome.files} files, {outcome.new} of them different, {seconds:.0f} s, "
+          f"{len(outcome.wrong)} wrong")  # fmt: skip
     by_last: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for each in outcome.wrong:
         for said in each["wrong"]:

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from .parent import Outcome, fuzz, shares
-from .targets import TARGETS
-from .watched import MOST_BYTES, Watch, chain_of, said_wrongly
+from .targets import TARGETS, Target
+from .watched import MOST_BYTES, Cases, Watch, chain_of, said_wrongly
 
 #: of all kinds together. One process reads the kinds with torch, one the others
-FILES, SEED = 10_000, 6
+FILES, AT_LEAST, SEED = 10_500, 10_000, 6
 WEIGHTS = {target.name: target.share for target in TARGETS}
 
 
@@ -29,7 +29,8 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
 def test_only_boneviz_errors_come_out_of_changed_files(outcome: Outcome) -> None:
     wrong = [f"{each['kept']}\n{said}" for each in outcome.wrong for said in each["wrong"]]
     assert not wrong, f"{len(wrong)} of {outcome.files} files:\n" + "\n\n".join(wrong[:5])
-    assert outcome.files >= 0.99 * FILES
+    # none of them the whole file, and none twice
+    assert outcome.new >= AT_LEAST
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
@@ -52,6 +53,28 @@ def test_changes_are_the_same_for_the_same_seed() -> None:
             )
             assert first == again
             assert first != other
+
+
+def test_each_changed_file_is_another(tmp_path: Path) -> None:
+    def make(folder: Path) -> list[Path]:
+        (folder / "a").write_bytes(b"a")
+        (folder / "b").write_bytes(b"b")
+        return [folder / "a", folder / "b"]
+
+    def change(rng: random.Random, _: bytes) -> bytes:
+        return rng.choice((b"a", b"b", b"c"))
+
+    target = Target("two", make, change, read=lambda _: None, each=lambda _: [b"a", b"c"])
+    cases = Cases(target, tmp_path, 6, [b""])
+    found = []
+    for number in range(12):
+        _, new = cases.put(number)
+        content = (tmp_path / "a").read_bytes() + (tmp_path / "b").read_bytes()
+        assert new == (content not in {b"ab", *found})
+        found += [content] if new else []
+    # one letter of two is changed, or cut away where two files are put in one: no more there are
+    assert {b"aa", b"ac", b"bb", b"cb"} <= set(found) <= {b"aa", b"ac", b"bb", b"cb", b"a", b"b"}
+    assert not new
 
 
 # the watch itself: what it must find

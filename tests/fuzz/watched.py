@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import hashlib
 import json
 import os
 import random
@@ -41,6 +42,8 @@ MOST_SECONDS = 10
 MOST_BYTES = 384 * 2**20
 MOST_FILE_BYTES = 2**20
 MOST_LETTERS = 4000
+#: of one file until its bytes are new
+MOST_DRAWS = 100
 IDENTITY = re.compile(r"CANARY|\d+(\.\d+){6,}")
 #: events of Python's audit hooks that name a path
 READS = ("open", "os.listdir", "os.scandir", "os.chdir", "pathlib.Path.glob")
@@ -125,7 +128,10 @@ def status_of(field_name: str) -> int:
 
 
 class Cases:
-    """The changed files of one kind: number n of a seed is always the same."""
+    """The changed files of one kind, each other than the whole ones and than those before it.
+
+    A run from the same number of a seed on gives the same files.
+    """
 
     def __init__(self, target: Target, folder: Path, seed: int, others: Sequence[bytes]) -> None:
         self.target, self.folder, self.seed, self.others = target, folder, seed, others
@@ -134,29 +140,52 @@ class Cases:
         self.whole = [path.read_bytes() for path in self.paths]
         self.each = [(k, c) for k, w in enumerate(self.whole) for c in target.each(w)]
         random.Random(f"{seed} {target.name}").shuffle(self.each)
+        self.seen = {digest_of(self.whole)}
 
-    def put(self, number: int) -> list[Path]:
-        """Write changed file `number` in its place, and return the files that are changed."""
-        rng = random.Random(f"{self.seed} {self.target.name} {number}")
-        for path, whole in zip(self.paths, self.whole, strict=True):
-            path.write_bytes(whole)
-        if self.each and number % 2 == 0:
-            at, content = self.each[(number // 2) % len(self.each)]
-            self.paths[at].write_bytes(content)
-            return [self.paths[at]]
+    def put(self, number: int) -> tuple[list[Path], bool]:
+        """Write changed file `number` in its place; return what is changed, and if it is new."""
+        new = False
+        for draw in range(MOST_DRAWS):
+            again = f" {draw}" if draw else ""
+            rng = random.Random(f"{self.seed} {self.target.name} {number}{again}")
+            if self.each and number % 2 == 0 and not draw:
+                at, content = self.each[(number // 2) % len(self.each)]
+                changed = {at: content}
+            else:
+                changed = self._drawn(rng)
+            contents = [changed.get(k, whole) for k, whole in enumerate(self.whole)]
+            digest = digest_of(contents)
+            new = digest not in self.seen
+            if new:
+                self.seen.add(digest)
+                break
+        for path, content in zip(self.paths, contents, strict=True):
+            path.write_bytes(content)
+        return [self.paths[at] for at in changed], new
+
+    def _drawn(self, rng: random.Random) -> dict[int, bytes]:
+        """Return the changed bytes of one file, or of all, by its number among them."""
         if self.target.together and rng.random() < 0.5:
             state = rng.getstate()
-            for path, whole in zip(self.paths, self.whole, strict=True):
+            changed = {}
+            for at, whole in enumerate(self.whole):
                 rng.setstate(state)
-                path.write_bytes(self.target.change(rng, whole))
-            return list(self.paths)
+                changed[at] = self.target.change(rng, whole)
+            return changed
         at = rng.randrange(len(self.paths))
         content = self.target.change(rng, self.whole[at])
         if rng.random() < 0.03:  # two files in one
             other = rng.choice(self.others)
             content = content[: rng.randrange(len(content) + 1)] + other[rng.randrange(99) :]
-        self.paths[at].write_bytes(content[:MOST_FILE_BYTES])
-        return [self.paths[at]]
+        return {at: content[:MOST_FILE_BYTES]}
+
+
+def digest_of(contents: Sequence[bytes]) -> bytes:
+    """Return what tells files apart; their lengths are in it, so that no two run together."""
+    digest = hashlib.blake2b(repr([len(content) for content in contents]).encode())
+    for content in contents:
+        digest.update(content)
+    return digest.digest()
 
 
 def run(target: Target, cases: Cases, numbers: range, out: Path, log: Any, stderr: int) -> None:
@@ -166,8 +195,8 @@ def run(target: Target, cases: Cases, numbers: range, out: Path, log: Any, stder
     base, peak = status_of("VmSize"), status_of("VmPeak")
     resource.setrlimit(resource.RLIMIT_AS, (base + MOST_BYTES, resource.RLIM_INFINITY))
     for number in numbers:
-        changed = cases.put(number)
-        log.write(json.dumps({"at": [target.name, number]}) + "\n")
+        changed, new = cases.put(number)
+        log.write(json.dumps({"at": [target.name, number], "new": new}) + "\n")
         log.flush()
         WATCH.found.clear()
         WATCH.folder = str(cases.folder.resolve())

@@ -133,7 +133,7 @@ def write_reader_seg(
     InputError
         Not a label; a name above 64 characters or with a backslash.
     ImageFileError
-        highdicom cannot write over this source.
+        highdicom cannot write over this source, or what it would write does not hold the mask.
     """
     segment = _Segment(reader.name, mask, *_algorithm(reader, settings))
     _write(Path(path), (segment,), reader.name, source=source, settings=settings)
@@ -226,8 +226,8 @@ def _write(
     try:
         with quiet():
             content = _content(segments, title, source, settings)
-    except BonevizError:
-        raise
+    except BonevizError as error:
+        raise ImageFileError(f"{path}: {error}") from error
     except Exception as error:
         # highdicom and pydicom raise anything where a source breaks the standard; their texts
         # may quote a patient's name

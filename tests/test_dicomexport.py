@@ -98,7 +98,9 @@ def test_bytes_that_decode_to_another_mask_are_not_written(
     monkeypatch.setattr("boneviz.dicomexport._pack", turned)
     source = source_of(ct_headers((2, 2, 5)))
     mask = Volume(np.ones((2, 2, 5), dtype=bool), source.grid, "label")
-    message = r"PixelData \(7FE0,0010\) would hold 19 voxels in 5 frames, 1 of them wrong, .* 20"
+    message = (
+        r"s\.dcm: PixelData \(7FE0,0010\) would hold 19 voxels in 5 frames, 1 of them wrong, .* 20"
+    )
     with pytest.raises(ImageFileError, match=message):
         write_reader_seg(tmp_path / "s.dcm", mask, A, source=source, settings=SETTINGS)
     assert not list(tmp_path.iterdir())

@@ -570,7 +570,7 @@ RLE, JPEG, JPEG_LS, JPEG_2000 = (f"1.2.840.10008.1.2{s}" for s in (".5", ".4.70"
 
 TARGETS = (
     Target("dicom-ct", series_of("CT"), dicom_changed, read_series, share=2, together=True),
-    Target("dicom-pet", series_of("PT"), dicom_changed, read_series, share=2, together=True),
+    Target("dicom-pet", series_of("PT"), dicom_changed, read_series, share=1.6, together=True),
     Target("dicom-implicit", series_of("PT", I_LE), dicom_changed, read_series, share=0.5),
     Target("dicom-deflated", series_of("CT", DEFLATED), bytes_changed, read_series, share=0.3),
     Target("dicom-enhanced", enhanced, dicom_changed, read_series),
@@ -588,7 +588,7 @@ TARGETS = (
     Target("nifti-2", make_nifti(".nii.gz", 2), nifti_changed, read_nifti),
     Target("nrrd", make_nrrd(), nrrd_changed, lambda f: tried(
         lambda: read_nrrd_mask(f / "mask.nrrd", choose="lesion"),
-        lambda: read_nrrd_mask(f / "mask.nrrd")), share=2),
+        lambda: read_nrrd_mask(f / "mask.nrrd")), share=3),
     Target("nrrd-gzip", make_nrrd(encoding="gzip"), nrrd_changed,
            lambda f: read_nrrd_mask(f / "mask.nrrd") and None),
     Target("nhdr", make_nrrd(data_file="mask.raw"), nrrd_changed,
@@ -608,7 +608,7 @@ TARGETS = (
            json_changed, checked_cohort, share=0.1),
     Target("case", cohort_file("P01/pet.json", "P01/ct.nii.gz", "P01/expert_a.nii.gz"),
            bytes_changed, read_case_of_cohort, share=0.5),
-    Target("card", make_model, json_changed, read_model, each_json, share=2),
+    Target("card", make_model, json_changed, read_model, each_json, share=1.6),
     Target("weights", make_weights_with_kept, safetensors_changed, read_weights),
     Target("log.json", make_log, json_changed, read_log, each_json, share=0.5),
     Target("ledger", make_learner, ledger_changed, read_learner, each_ledger),

@@ -299,7 +299,7 @@ class Bench:
             page.page.evaluate(
                 f"""async ([code, serial]) => {{
                   const {{kernel}} = ({PANEL}).context.sessionContext.session;
-                  const root = document.querySelector('.bv-root');
+                  const root = document.querySelector('[data-testid="boneviz-viewer"]');
                   const start = performance.now();
                   kernel.requestExecute({{code, store_history: false}});
                   while (root.dataset.drawn !== serial) {{

@@ -105,8 +105,21 @@ def test_damaged_files_are_in_the_status(tmp_path: Path, said: Said) -> None:
     assert f"damaged  {lost}" in out and "1 sessions written" in out
 
 
-def test_slices_lost_at_the_end_of_a_pet_are_not_a_shorter_pet(tmp_path: Path, said: Said) -> None:
+def unnumbered(_: int, ds: Dataset) -> None:
+    if "NumberOfSlices" in ds:
+        del ds.NumberOfSlices
+
+
+def test_a_pet_with_fewer_slices_than_it_says_is_refused(tmp_path: Path, said: Said) -> None:
     write_study(tmp_path / "h", Study("P1", "one"))
+    (tmp_path / "h" / "pet" / "pt0004.dcm").unlink()
+    status, out, err = said()
+    assert status == 1 and "4 slices of a PET, and NumberOfSlices (0054,0081)" in out
+    assert "no session that can be imported" in err and not (tmp_path / "c").exists()
+
+
+def test_slices_lost_at_the_end_of_a_pet_are_not_a_shorter_pet(tmp_path: Path, said: Said) -> None:
+    write_study(tmp_path / "h", Study("P1", "one", edit=unnumbered))
     for n in (0, 4):
         path = tmp_path / "h" / "pet" / f"pt{n:04d}.dcm"
         path.write_bytes(path.read_bytes()[:700])

@@ -229,11 +229,16 @@ def test_the_ct_of_another_study_is_named(tmp_path: Path) -> None:
     assert "StudyInstanceUID (0020,000D)" in said
 
 
+def unnumbered(_: int, ds: Dataset) -> None:
+    del ds.NumberOfSlices
+
+
 @pytest.mark.parametrize("series", ["ct", "pet"])
 def test_a_series_beside_damaged_files_is_taken_by_its_number_alone(
     tmp_path: Path, series: str
 ) -> None:
-    pet(tmp_path)
+    # one that says how many slices it has is refused for that already
+    pet(tmp_path, edit=unnumbered)
     ct(tmp_path, "ct", 9)
     # the last slice: those before it are a volume all the same
     last = sorted((tmp_path / series).iterdir())[-1]

@@ -349,7 +349,7 @@ class Explorer(widgets.VBox):
             return
         self.state = replace(state, cursor_mm=shown.cursor_mm)
         self._render_case(shown)
-        self._render_scores()
+        self._later.do("scores", self._render_scores)
         self._panels.selected_index = PANELS.index(state.panel)
 
     def _read(self, case_id: str) -> Shown:

@@ -18,7 +18,7 @@ class Later:
     """Jobs by name: a newer one of the same name takes the older one's place."""
 
     def __init__(self) -> None:
-        self._pending: dict[str, asyncio.TimerHandle] = {}
+        self._pending: dict[str, asyncio.Handle] = {}
 
     def do(self, what: str, job: Callable[[], None]) -> None:
         """Do a job in a moment; at once without an event loop, as in a script."""
@@ -29,7 +29,12 @@ class Later:
             return
         if what in self._pending:
             self._pending[what].cancel()
-        self._pending[what] = loop.call_later(SETTLE_S, _in_turn, job)
+
+        def settle() -> None:
+            self._pending[what] = loop.call_later(SETTLE_S, _in_turn, job)
+
+        # counted from when the loop is free: else what is due goes before what the page asked for
+        self._pending[what] = loop.call_soon(settle)
 
     def cancel(self) -> None:
         """Forget every job that has not begun."""

@@ -24,12 +24,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
 from results import machine, write_results
 
 from boneviz.case import Reader
@@ -263,7 +265,8 @@ class Bench:
         received = page.received_bytes
         seen.first_s.append(self.first(page, "pictures" if peer == "matplotlib" else "drawn"))
         seen.received_mb.append((page.received_bytes - received) / 1e6)
-        page.keep(f"bench-{peer}")
+        with suppress(PlaywrightError):  # a page that is busy gives no picture of itself
+            page.keep(f"bench-{peer}")
         seen.wheel_ms += self.wheels(page, peer, wheels)
         page.page.context.close()
         self.lab.stop_kernels()

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from boneviz.case import Reader
-from boneviz.errors import BonevizError, CheckpointError
+from boneviz.errors import MALFORMED, BonevizError, CheckpointError
 from boneviz.files import sha256_of, write_whole
 from boneviz.fuse import FuseConfig, Modality
 from boneviz.network import NetConfig, build_network
@@ -167,14 +167,7 @@ def load_checkpoint(path: str | Path, *, modality: Modality | None = None) -> Ch
         )
     except CheckpointError:
         raise
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        OverflowError,
-        RecursionError,
-        BonevizError,
-    ) as error:
+    except (BonevizError, *MALFORMED) as error:
         raise CheckpointError(f"{card_path}: not a model's card ({error})") from error
     if (found := sha256_of(weights)) != checkpoint.checkpoint_id:
         raise CheckpointError(

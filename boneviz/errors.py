@@ -18,6 +18,7 @@ The command line and notebooks show the message alone; ``--debug`` adds the trac
 from __future__ import annotations
 
 __all__ = [
+    "MALFORMED",
     "ArchiveError",
     "BonevizError",
     "CheckpointError",
@@ -31,6 +32,8 @@ __all__ = [
 ]
 
 MOST_LETTERS = 2000
+#: what reading a text file raises that is not JSON or TOML, or holds other things than it should
+MALFORMED = (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
 
 
 class BonevizError(Exception):

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from boneviz.errors import CohortError
+from boneviz.errors import MALFORMED, CohortError
 from boneviz.files import write_whole
 from boneviz.paths import inside
 
@@ -107,14 +107,7 @@ class Folds:
             raise CohortError(
                 f"{path}: no such folds file; run `boneviz crossval` first"
             ) from error
-        except (
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            OverflowError,
-            RecursionError,
-        ) as error:
+        except MALFORMED as error:
             raise CohortError(
                 f"{path}: not a folds file ({error}); delete it and run again"
             ) from error

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from boneviz.errors import InputError
+from boneviz.errors import MALFORMED, InputError
 from boneviz.files import write_whole
 
 __all__ = ["Growing", "growing_folder"]
@@ -76,14 +76,7 @@ def growing_folder(out: Path, *, settings: str) -> Iterator[Growing]:
             record = json.loads((hidden / JOURNAL).read_text(encoding="utf-8"))
             if record["settings"] == settings:
                 done = {str(part): str(content) for part, content in record["done"].items()}
-        except (
-            FileNotFoundError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            RecursionError,
-        ):
+        except (FileNotFoundError, *MALFORMED):
             done = {}
     growing = Growing(hidden, settings, done)
     if not done:

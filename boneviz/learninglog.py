@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from boneviz.errors import CheckpointError
+from boneviz.errors import MALFORMED, CheckpointError
 from boneviz.files import write_whole
 
 __all__ = ["LearningLog", "read_logs"]
@@ -71,14 +71,7 @@ def _read(path: Path) -> tuple[list[float], list[tuple[int, float]]]:
         content = json.loads(path.read_text(encoding="utf-8"))
         loss = [float(value) for value in content["loss"]]
         watched = [(int(step), float(dice)) for step, dice in content.get("watched", [])]
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-    ) as error:
+    except MALFORMED as error:
         raise CheckpointError(
             f"{path}: not the log of a fit ({error}); delete it, nothing depends on it"
         ) from error

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from boneviz.errors import BonevizError
+from boneviz.errors import MALFORMED, BonevizError
 from boneviz.paths import inside
 
 __all__ = ["read_cards"]
@@ -51,15 +51,7 @@ def read_cards(folder: Path) -> pd.DataFrame:
         try:
             inside(folder, path.name, what="model's card")
             row = _row(json.loads(path.read_text(encoding="utf-8")))
-        except (
-            BonevizError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            RecursionError,
-            OSError,
-        ) as error:
+        except (BonevizError, OSError, *MALFORMED) as error:
             row = {"error": f"not a model's card ({type(error).__name__}: {error})"}
         stem = path.name.removesuffix(".json")
         # JSON can spell half of a pair, which no table holds

@@ -25,7 +25,14 @@ from numpy.typing import NDArray
 
 from boneviz.case import Case, CaseRef, LabelChoice, Prediction, Reader
 from boneviz.cohort import Cohort
-from boneviz.errors import BonevizError, CohortError, GridError, ImageFileError, InputError
+from boneviz.errors import (
+    MALFORMED,
+    BonevizError,
+    CohortError,
+    GridError,
+    ImageFileError,
+    InputError,
+)
 from boneviz.files import write_whole
 from boneviz.niftifile import grid_of, read_header, read_voxels, require_intent
 from boneviz.paths import inside
@@ -279,14 +286,7 @@ def read_prediction(folder: str | Path, ref: CaseRef) -> Prediction:
         ) from error
     except CohortError:
         raise
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        OverflowError,
-        RecursionError,
-        InputError,
-    ) as error:
+    except (InputError, *MALFORMED) as error:
         raise CohortError(
             f"{_record_path(path)}: not a prediction's record ({error}); "
             "delete it and run `boneviz predict` again"

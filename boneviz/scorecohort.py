@@ -15,7 +15,7 @@ import joblib
 from boneviz.bars import passing_bar
 from boneviz.case import CaseRef, Failure, Reader
 from boneviz.cohort import Cohort
-from boneviz.errors import BonevizError, InputError
+from boneviz.errors import MALFORMED, BonevizError, InputError
 from boneviz.files import sha256_of, write_whole
 from boneviz.nifti import prediction_files, predictions_folder
 from boneviz.petrecord import pet_record_path
@@ -310,15 +310,7 @@ def _require_ours(path: Path) -> None:
 def _rows_of_line(line: str) -> Iterable[Scores]:
     try:
         return scores_of_rows(json.loads(line))
-    except (
-        BonevizError,
-        KeyError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-    ):
+    except (BonevizError, *MALFORMED):
         return ()  # of another version: the case is scored anew
 
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from boneviz.case import Failure, Reader
 from boneviz.content import Content
-from boneviz.errors import BonevizError, InputError
+from boneviz.errors import MALFORMED, BonevizError, InputError
 from boneviz.files import whole_file
 from boneviz.matching import LesionMatch
 from boneviz.petrecord import PetUnit
@@ -167,16 +167,7 @@ def read_scores(path: str | Path) -> CohortScores:
         else:
             table = pd.read_csv(path, dtype=str, keep_default_na=False)
         return scores_of_rows({str(k): v for k, v in r.items()} for r in table.to_dict("records"))
-    except (
-        BonevizError,
-        KeyError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-        OSError,
-    ) as error:
+    except (BonevizError, OSError, *MALFORMED) as error:
         raise InputError(
             f"{path}: not a table of scores that this version reads "
             f"({type(error).__name__}: {error}); score the cohort again"

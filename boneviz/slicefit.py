@@ -19,7 +19,7 @@ from safetensors.torch import save
 from tqdm.auto import tqdm
 
 from boneviz.checkpoint import card_of, load_tensors
-from boneviz.errors import CheckpointError, TrainingError
+from boneviz.errors import MALFORMED, CheckpointError, TrainingError
 from boneviz.files import write_whole
 from boneviz.inflation import count_slices
 from boneviz.predict import device_at_hand
@@ -119,7 +119,7 @@ def _finished(fit: SliceFit) -> list[Row]:
         for patient, session, z, reference, candidate, shared in card["held_out"]:
             counts = (int(z), fit.fold, int(reference), int(candidate), int(shared))
             rows.append((fit.expert, fit.kind, str(patient), str(session), *counts))
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+    except MALFORMED as error:
         raise CheckpointError(
             f"{path}: not the card of a 2D fit ({error}); delete it to fit again"
         ) from error

@@ -15,17 +15,9 @@ from boneviz.learnerfile import LearnerFile
 from boneviz.nifti import read_case, read_predictions
 from boneviz.nrrdfile import read_nrrd_mask
 
-from .targets import (
-    checked_cohort,
-    make_cohort,
-    make_datalist,
-    make_learner,
-    make_nnunet,
-    make_nrrd,
-    read_series,
-    series_of,
-    tried,
-)
+from .images import make_nrrd, read_series, series_of
+from .refusals import tried
+from .targets import checked_cohort, make_cohort, make_datalist, make_learner, make_nnunet
 from .watched import WATCH
 
 __all__ = ["FOLDERS", "each_as_link"]

@@ -29,7 +29,7 @@ from boneviz.errors import BonevizError
 from boneviz.nifti import read_volume
 from boneviz.nrrdfile import read_nrrd_mask
 
-from .targets import make_seg, make_seg_compressed
+from .images import make_seg, make_seg_compressed
 
 MOST = 8 * 2**20
 

@@ -32,7 +32,8 @@ from typing import Any
 
 from boneviz.errors import BonevizError
 
-from .targets import REFUSALS, TARGETS, Target
+from .refusals import REFUSALS
+from .targets import TARGETS, Target
 
 __all__ = ["MOST_BYTES", "MOST_SECONDS", "main"]
 

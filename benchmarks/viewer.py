@@ -45,7 +45,8 @@ sys.path.insert(0, str(REPO))
 from tests.browser.harness import PANEL, Lab, NotebookPage, launch_chromium, write_notebook  # noqa: E402
 
 NAMES = ("ct", "pet", "expert_a", "expert_b", "model_a", "model_b")
-QUIET_S = 4.0  # so long nothing is drawn once the first picture is whole
+QUIET_S = 4.0  # so long nothing is drawn once the first picture is whole, at 128^3
+MOST_QUIET_S = 25.0  # for larger volumes: ipyniivue draws between one and the next
 
 #: logs when drawing has ended, and when the wheel was turned
 WATCH = """(() => {
@@ -219,15 +220,16 @@ class Bench:
     def _count(self, payload: str | bytes) -> None:
         self.largest_message = max(self.largest_message, len(payload))
 
-    def first(self, page: NotebookPage, log: str) -> float:
+    def first(self, page: NotebookPage, log: str, voxels: int) -> float:
         """Run the second cell; return the seconds until the last of the first picture is drawn."""
+        quiet_s = min(MOST_QUIET_S, QUIET_S * voxels / 128**3)
         before = page.page.evaluate(
             """() => { window.__start = performance.now();
             window.jupyterapp.commands.execute('notebook:run-cell'); return window.__start; }"""
         )
         page.page.wait_for_function(
             f"""() => {{ const at = window.__watch.{log};
-              return at.length && performance.now() - at.at(-1) > {1000 * QUIET_S}; }}""",
+              return at.length && performance.now() - at.at(-1) > {1000 * quiet_s}; }}""",
             timeout=400_000,
             polling=250,
         )
@@ -260,10 +262,11 @@ class Bench:
                 found.append(float(at))
         return found
 
-    def measure(self, peer: str, folder: Path, wheels: int, seen: Seen) -> None:
+    def measure(self, peer: str, folder: Path, side: int, wheels: int, seen: Seen) -> None:
         page = self.open(peer, folder)
         received = page.received_bytes
-        seen.first_s.append(self.first(page, "pictures" if peer == "matplotlib" else "drawn"))
+        log = "pictures" if peer == "matplotlib" else "drawn"
+        seen.first_s.append(self.first(page, log, side**3))
         seen.received_mb.append((page.received_bytes - received) / 1e6)
         with suppress(PlaywrightError):  # a page that is busy gives no picture of itself
             page.keep(f"bench-{peer}")
@@ -366,7 +369,7 @@ def main() -> None:
                 found = {peer: Seen() for peer in options.peer or CELLS}
                 for _ in range(options.rounds):
                     for peer, seen in found.items():
-                        bench.measure(peer, folder, options.wheels, seen)
+                        bench.measure(peer, folder, side, options.wheels, seen)
                 for peer, seen in found.items():
                     lines.append(row(peer, side, seen))
                     print(lines[-1], flush=True)
@@ -392,7 +395,7 @@ def main() -> None:
                 write_case(folder, (512, 512, 400))
                 bench.largest_message = 0
                 page, seen = bench.open("boneviz", folder), Seen()
-                seen.first_s.append(bench.first(page, "drawn"))
+                seen.first_s.append(bench.first(page, "drawn", 512 * 512 * 400))
                 lines += [
                     "",
                     f"512 x 512 x 400 voxels: picture after {seen.first_s[0]:.1f} s, largest "

@@ -124,8 +124,8 @@ def _require_its_patient(
     if there is not None and there.strip() != str(seg.get("PatientID", "") or "").strip():
         raise InputError(
             f"{path}: its {tag_of('PatientID')} is not that of its study in {archive.url}; "
-            "expected the same, as the archive would file it under another patient: export it with the "
-            "identity of its source"
+            "expected the same, as the archive would file it under another patient: export it with "
+            "the identity of its source"
         )
 
 

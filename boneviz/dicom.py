@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from boneviz.dicombytes import tag_of
 from boneviz.dicomfiles import Found, Series, Skipped, find_series
 from boneviz.dicomgrid import Place, grid_of
 from boneviz.dicomheader import MULTIFRAME
@@ -24,7 +25,6 @@ from boneviz.dicompixels import (
     require_few,
     require_readable,
 )
-from boneviz.dicomvalues import tag_name
 from boneviz.errors import GridError, ImageFileError, InputError
 from boneviz.petheader import one_header
 from boneviz.processes import as_done
@@ -226,7 +226,7 @@ def _placed(series: Series) -> tuple[Grid, tuple[Place, ...]]:
     for file in series.files:
         if file.n_frames > 1 and file.sop_class not in MULTIFRAME:
             raise ImageFileError(
-                f"{file.path}: {file.n_frames} frames ({tag_name('NumberOfFrames')}) in a class "
+                f"{file.path}: {file.n_frames} frames ({tag_of('NumberOfFrames')}) in a class "
                 "of single slices: where they lie is not known; export single slices"
             )
         require_readable(file)
@@ -234,14 +234,14 @@ def _placed(series: Series) -> tuple[Grid, tuple[Place, ...]]:
     patients = {(file.patient_id, file.patient_name) for file in series.files}
     if len(patients) > 1:
         raise ImageFileError(
-            f"{series.folder}: files of {len(patients)} patients ({tag_name('PatientID')}, "
-            f"{tag_name('PatientName')}) under one {tag_name('SeriesInstanceUID')}: expected one; "
+            f"{series.folder}: files of {len(patients)} patients ({tag_of('PatientID')}, "
+            f"{tag_of('PatientName')}) under one {tag_of('SeriesInstanceUID')}: expected one; "
             "export the series of each patient anew"
         )
     if len(set(uids)) < len(uids):
         twice = [f.path for f in series.files if uids.count(f.sop_uid) > 1][:2]
         raise ImageFileError(
-            f"{twice[0]} and {twice[1]}: one {tag_name('SOPInstanceUID')} with different content: "
+            f"{twice[0]} and {twice[1]}: one {tag_of('SOPInstanceUID')} with different content: "
             "expected one file for each image; take one away"
         )
     try:
@@ -258,7 +258,7 @@ def _placed(series: Series) -> tuple[Grid, tuple[Place, ...]]:
         ):
             if value is None or (keyword == "RescaleSlope" and value == 0):
                 raise ImageFileError(
-                    f"{place.file.path}: {tag_name(keyword)} absent, 0 or not a number: what the "
+                    f"{place.file.path}: {tag_of(keyword)} absent, 0 or not a number: what the "
                     "voxels measure is not known; export the series anew"
                 )
     require_few(grid.shape[0] * grid.shape[1] * grid.shape[2], str(series.folder))
@@ -270,7 +270,7 @@ def _require_whole(series: Series) -> None:
     expected = series.slices_expected
     if series.modality == "PT" and expected is not None and series.n_slices < expected:
         raise GridError(
-            f"{series.folder}: {series.n_slices} slices of a PET, and {tag_name('NumberOfSlices')} "
+            f"{series.folder}: {series.n_slices} slices of a PET, and {tag_of('NumberOfSlices')} "
             f"says {expected}: expected all of them; copy the series again from its source"
         )
 
@@ -278,6 +278,6 @@ def _require_whole(series: Series) -> None:
 def _require_modality(series: Series, expected: str) -> None:
     if series.modality != expected:
         raise InputError(
-            f"{series.folder}: {tag_name('Modality')} is {series.modality or 'absent'}, "
+            f"{series.folder}: {tag_of('Modality')} is {series.modality or 'absent'}, "
             f"expected {expected}; choose another series"
         )

@@ -21,13 +21,13 @@ from boneviz.errors import BonevizError, ImageFileError
 
 __all__ = [
     "items",
-    "named",
     "needed",
     "numbers",
     "quiet",
     "read_object",
     "refusing",
     "require_sound_meta",
+    "tag_of",
     "text",
     "uid",
     "whole",
@@ -53,7 +53,7 @@ LONG_VRS = (
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 
 
-def named(keyword: str) -> str:
+def tag_of(keyword: str) -> str:
     """Return a tag as messages name it, such as ``Rows (0028,0010)``."""
     tag = tag_for_keyword(keyword)
     if tag is None:
@@ -137,7 +137,7 @@ def read_object(path: Path, sop_classes: Mapping[str, str]) -> FileDataset:
         known = pydicom.uid.UID(found).name if found else "nothing"
         kind = "another class" if known == found else known
         raise ImageFileError(
-            f"{path}: {named('SOPClassUID')} is {kind}, expected {expected}; give such a file"
+            f"{path}: {tag_of('SOPClassUID')} is {kind}, expected {expected}; give such a file"
         )
     return dataset
 
@@ -198,7 +198,7 @@ def needed(dataset: Dataset, keyword: str, where: str = "") -> Any:
     value = dataset.get(keyword)
     if value is None or (isinstance(value, str | Sequence) and not len(value)):
         raise ImageFileError(
-            f"{named(keyword)} is missing or empty{' in ' + where if where else ''}; "
+            f"{tag_of(keyword)} is missing or empty{' in ' + where if where else ''}; "
             "export the file again from its source"
         )
     return value
@@ -210,9 +210,9 @@ def whole(dataset: Dataset, keyword: str, *, low: int, high: int) -> int:
     try:
         number = int(value)
     except (TypeError, ValueError):
-        raise ImageFileError(f"{named(keyword)} is no whole number, expected one") from None
+        raise ImageFileError(f"{tag_of(keyword)} is no whole number, expected one") from None
     if not low <= number <= high:
-        raise ImageFileError(f"{named(keyword)} is {number}, expected {low} to {high}")
+        raise ImageFileError(f"{tag_of(keyword)} is {number}, expected {low} to {high}")
     return number
 
 
@@ -222,13 +222,15 @@ def numbers(dataset: Dataset, keyword: str, n: int, where: str = "") -> tuple[fl
     given = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     place = f" in {where}" if where else ""
     if len(given) != n:
-        raise ImageFileError(f"{named(keyword)} holds {len(given)} numbers{place}, expected {n}")
+        raise ImageFileError(f"{tag_of(keyword)} holds {len(given)} numbers{place}, expected {n}")
     try:
         found = tuple(float(each) for each in given)
     except (TypeError, ValueError):
-        raise ImageFileError(f"{named(keyword)} holds no numbers{place}, expected {n}") from None
+        raise ImageFileError(f"{tag_of(keyword)} holds no numbers{place}, expected {n}") from None
     if not all(math.isfinite(each) for each in found):
-        raise ImageFileError(f"{named(keyword)} holds NaN or infinity{place}, expected {n} numbers")
+        raise ImageFileError(
+            f"{tag_of(keyword)} holds NaN or infinity{place}, expected {n} numbers"
+        )
     return found
 
 
@@ -238,7 +240,7 @@ def items(dataset: Dataset, keyword: str) -> list[Dataset]:
     if value is None:
         return []
     if not isinstance(value, pydicom.Sequence):
-        raise ImageFileError(f"{named(keyword)} is no sequence; the file breaks the standard")
+        raise ImageFileError(f"{tag_of(keyword)} is no sequence; the file breaks the standard")
     return list(value)
 
 
@@ -248,7 +250,7 @@ def uid(dataset: Dataset, keyword: str) -> str | None:
     if value in (None, ""):
         return None
     if not isinstance(value, str) or not re.fullmatch(r"[0-9.]{1,64}", value):
-        raise ImageFileError(f"{named(keyword)} is no UID: expected up to 64 digits and dots")
+        raise ImageFileError(f"{tag_of(keyword)} is no UID: expected up to 64 digits and dots")
     return str(value)
 
 

@@ -25,7 +25,7 @@ from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from boneviz.case import Reader
-from boneviz.dicombytes import named, quiet
+from boneviz.dicombytes import quiet, tag_of
 from boneviz.errors import BonevizError, GridError, ImageFileError, InputError
 from boneviz.files import write_whole
 from boneviz.sourceseries import SourceSeries
@@ -346,7 +346,7 @@ def _require_as_drawn(
         wrong += not np.array_equal(frame, (pixels[plane] == number).ravel())
     if wrong or found != drawn:
         raise ImageFileError(
-            f"{named('PixelData')} would hold {found} voxels in {len(places)} frames, {wrong} of "
+            f"{tag_of('PixelData')} would hold {found} voxels in {len(places)} frames, {wrong} of "
             f"them wrong, expected the {drawn} that were drawn: highdicom {hd.__version__} packs "
             "this shape wrongly; nothing is written, report the shape and the version"
         )
@@ -429,7 +429,7 @@ def _require_on(mask: Volume, source: SourceSeries) -> None:
     frames = (mask.grid.frame_of_reference_uid, source.frame_of_reference_uid)
     if frames[0] not in (None, frames[1]):
         raise GridError(
-            f"mask with another {named('FrameOfReferenceUID')} than the source's: they belong to "
+            f"mask with another {tag_of('FrameOfReferenceUID')} than the source's: they belong to "
             "different scans"
         )
 

@@ -12,17 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from boneviz.dicombytes import tag_of
 from boneviz.dicomheader import FileHeader, Slice
-from boneviz.dicomvalues import tag_name
 from boneviz.errors import GridError
 from boneviz.lps import flipped
 from boneviz.volume import Grid
 
 __all__ = ["Place", "grid_of"]
 
-POSITION = tag_name("ImagePositionPatient")
-ORIENTATION = tag_name("ImageOrientationPatient")
-SPACING = tag_name("PixelSpacing")
+POSITION = tag_of("ImagePositionPatient")
+ORIENTATION = tag_of("ImageOrientationPatient")
+SPACING = tag_of("PixelSpacing")
 
 #: two slices nearer than this lie at one place
 APART_MM = 0.01
@@ -150,7 +150,7 @@ def _require_one(places: Sequence[Place]) -> None:
     if len(frames) > 1:
         raise GridError(
             f"slices of {len(frames)} frames of reference "
-            f"({tag_name('FrameOfReferenceUID')}): expected one; {_SPLIT}"
+            f"({tag_of('FrameOfReferenceUID')}): expected one; {_SPLIT}"
         )
     if len(places) == 1:
         raise GridError(

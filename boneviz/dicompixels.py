@@ -19,12 +19,12 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID, RLELossless
 
+from boneviz.dicombytes import tag_of
 from boneviz.dicomheader import FileHeader, PixelFormat
-from boneviz.dicomvalues import tag_name
 from boneviz.errors import ImageFileError
+from boneviz.volume import MOST_VOXELS
 
 __all__ = [
-    "MOST_VOXELS",
     "Stored",
     "coded_size",
     "decoded",
@@ -36,8 +36,6 @@ __all__ = [
     "require_readable",
 ]
 
-#: of one volume; a header that claims more is refused before anything is allocated
-MOST_VOXELS = 2**30
 NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")
 #: markers of JPEG and JPEG-LS that are followed by the picture's size
 SIZES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0), 0xF7)
@@ -69,20 +67,20 @@ def require_readable(file: FileHeader) -> None:
     for keyword, value in (("Rows", pixels.rows), ("Columns", pixels.columns)):
         if value < 1:
             raise ImageFileError(
-                f"{path}: {tag_name(keyword)} is absent or 0: expected 1 or more; export it anew"
+                f"{path}: {tag_of(keyword)} is absent or 0: expected 1 or more; export it anew"
             )
     # MONOCHROME1 says how to display numbers, not what they are (PS3.3 C.7.6.3.1.2)
     if pixels.photometric not in ("MONOCHROME1", "MONOCHROME2") or pixels.samples != 1:
         raise ImageFileError(
-            f"{path}: {tag_name('PhotometricInterpretation')} is no greyscale or "
-            f"{tag_name('SamplesPerPixel')} is not 1: a picture in colour, expected numbers; "
+            f"{path}: {tag_of('PhotometricInterpretation')} is no greyscale or "
+            f"{tag_of('SamplesPerPixel')} is not 1: a picture in colour, expected numbers; "
             "choose the original series"
         )
     bits = (pixels.bits_allocated, pixels.bits_stored, pixels.high_bit)
     if bits[0] not in (8, 16, 32) or not 1 < bits[1] <= bits[0] or bits[2] != bits[1] - 1:
         raise ImageFileError(
-            f"{path}: {bits[1]} bits of {bits[0]} up to bit {bits[2]} ({tag_name('BitsStored')}, "
-            f"{tag_name('BitsAllocated')}, {tag_name('HighBit')}): expected 8, 16 or 32 bits "
+            f"{path}: {bits[1]} bits of {bits[0]} up to bit {bits[2]} ({tag_of('BitsStored')}, "
+            f"{tag_of('BitsAllocated')}, {tag_of('HighBit')}): expected 8, 16 or 32 bits "
             "allocated and the lowest of them stored; export it anew"
         )
     _require_decoder(file)
@@ -105,7 +103,7 @@ def _require_decoder(file: FileHeader) -> None:
     if not available:
         name = syntax.name if syntax.is_transfer_syntax else "unknown"
         raise ImageFileError(
-            f"{file.path}: the transfer syntax {name} ({tag_name('TransferSyntaxUID')}) has no "
+            f"{file.path}: the transfer syntax {name} ({tag_of('TransferSyntaxUID')}) has no "
             "decoder here: expected uncompressed, JPEG, JPEG-LS, JPEG 2000 or RLE; export it "
             "uncompressed"
         )
@@ -114,7 +112,7 @@ def _require_decoder(file: FileHeader) -> None:
 def _require_whole(file: FileHeader, needed: int) -> None:
     if file.pixel_bytes is None:
         raise ImageFileError(
-            f"{file.path}: no {tag_name('PixelData')}: expected an image; copy it again"
+            f"{file.path}: no {tag_of('PixelData')}: expected an image; copy it again"
         )
     offset, length = file.pixel_bytes
     try:
@@ -123,7 +121,7 @@ def _require_whole(file: FileHeader, needed: int) -> None:
         raise _unopened(file, error) from error
     if length < needed or there < needed:
         raise ImageFileError(
-            f"{file.path}: {min(length, there)} bytes of {tag_name('PixelData')}, expected "
+            f"{file.path}: {min(length, there)} bytes of {tag_of('PixelData')}, expected "
             f"{needed} for {file.pixels.columns} x {file.pixels.rows} x {file.n_frames} pixels of "
             f"{file.pixels.bits_allocated} bits; the file is truncated, copy it again"
         )
@@ -188,7 +186,7 @@ def measured(file: FileHeader, into: NDArray[Any]) -> Stored:
     if extremes is not None and (extremes[0] < low or extremes[1] > high):
         raise ImageFileError(
             f"{file.path}: stored values of {extremes[0]} to {extremes[1]}, expected {low} to "
-            f"{high} by {tag_name('BitsStored')}: what the bits above stand for is not known, an "
+            f"{high} by {tag_of('BitsStored')}: what the bits above stand for is not known, an "
             "overlay perhaps; export it anew"
         )
     return Stored(padded, extremes)
@@ -218,7 +216,7 @@ def _read_native(file: FileHeader, frame: int, into: NDArray[Any]) -> None:
         raise _unopened(file, error) from error
     if got < len(view):
         raise ImageFileError(
-            f"{file.path}: ends within {tag_name('PixelData')}; it is truncated, copy it again"
+            f"{file.path}: ends within {tag_of('PixelData')}; it is truncated, copy it again"
         )
 
 
@@ -260,7 +258,7 @@ def decoded(file: FileHeader, frame: int) -> NDArray[Any]:
         # decoders raise anything, and their text quotes the file
         raise ImageFileError(
             f"{file.path}: pixels in the transfer syntax {syntax.name} "
-            f"({tag_name('TransferSyntaxUID')}) cannot be decoded ({type(error).__name__}); "
+            f"({tag_of('TransferSyntaxUID')}) cannot be decoded ({type(error).__name__}); "
             "the file is damaged, or export it uncompressed"
         ) from None
     if found.shape != expected:

@@ -22,20 +22,20 @@ from pydicom.uid import RLELossless
 
 from boneviz.dicombytes import (
     items,
-    named,
     needed,
     numbers,
     read_object,
     refusing,
+    tag_of,
     text,
     uid,
     whole,
 )
 from boneviz.dicompixels import coded_size
 from boneviz.errors import BonevizError, ImageFileError, InputError
-from boneviz.framelattice import MAX_VOXELS, Planes, lattice
+from boneviz.framelattice import Planes, lattice
 from boneviz.processes import as_done
-from boneviz.volume import Grid, Volume
+from boneviz.volume import MOST_VOXELS, Grid, Volume
 
 __all__ = ["Segment", "SegmentName", "read_segments", "segment_names"]
 
@@ -49,7 +49,7 @@ MAX_FRAMES = 2**20
 # two bytes of RLE stand for up to 128, PS3.5 annex G
 RLE_RATIO = 64
 Masks = dict[int, NDArray[np.bool_]]
-MAX_TOGETHER = 2 * MAX_VOXELS
+MAX_TOGETHER = 2 * MOST_VOXELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,10 +176,10 @@ def _names(dataset: Dataset) -> tuple[SegmentName, ...]:
             algorithm = text(item, "SegmentAlgorithmType")
             names.append(SegmentName(number, text(item, "SegmentLabel"), algorithm))
     if not names:
-        raise ImageFileError(f"{named('SegmentSequence')} describes no segment, expected one")
+        raise ImageFileError(f"{tag_of('SegmentSequence')} describes no segment, expected one")
     numbers_there = [name.number for name in names]
     if len(set(numbers_there)) < len(numbers_there):
-        raise ImageFileError(f"{named('SegmentNumber')} comes twice among {numbers_there}")
+        raise ImageFileError(f"{tag_of('SegmentNumber')} comes twice among {numbers_there}")
     return tuple(names)
 
 
@@ -188,17 +188,17 @@ def _encoding(dataset: Dataset, threshold: float | None) -> tuple[str, float | N
     kind = text(dataset, "SegmentationType")
     if kind not in BITS:
         raise ImageFileError(
-            f"{named('SegmentationType')} is not one of {', '.join(BITS)}; export it as BINARY"
+            f"{tag_of('SegmentationType')} is not one of {', '.join(BITS)}; export it as BINARY"
         )
     if (kind == "LABELMAP") != (str(dataset.SOPClassUID) == LABEL_MAP_CLASS):
         raise ImageFileError(
-            f"{named('SegmentationType')} is {kind} in a file of another {named('SOPClassUID')}"
+            f"{tag_of('SegmentationType')} is {kind} in a file of another {tag_of('SOPClassUID')}"
         )
     bits = whole(dataset, "BitsAllocated", low=1, high=64)
     if bits not in BITS[kind]:
         expected = " or ".join(str(n) for n in BITS[kind])
         raise ImageFileError(
-            f"{named('BitsAllocated')} is {bits} in a {kind} segmentation, expected {expected}"
+            f"{tag_of('BitsAllocated')} is {bits} in a {kind} segmentation, expected {expected}"
         )
     whole(dataset, "SamplesPerPixel", low=1, high=1)
     if kind != "FRACTIONAL":
@@ -206,13 +206,13 @@ def _encoding(dataset: Dataset, threshold: float | None) -> tuple[str, float | N
     of = text(dataset, "SegmentationFractionalType")
     if of not in ("PROBABILITY", "OCCUPANCY"):
         raise ImageFileError(
-            f"{named('SegmentationFractionalType')} is neither PROBABILITY nor OCCUPANCY"
+            f"{tag_of('SegmentationFractionalType')} is neither PROBABILITY nor OCCUPANCY"
         )
     top = whole(dataset, "MaximumFractionalValue", low=1, high=255)
     if threshold is None:
         what = "a probability" if of == "PROBABILITY" else "the part of a voxel that is occupied"
         raise ImageFileError(
-            f"a fractional segmentation, {named('SegmentationFractionalType')} {of}: each voxel "
+            f"a fractional segmentation, {tag_of('SegmentationFractionalType')} {of}: each voxel "
             f"holds {what}, not a yes or no; give a threshold such as 0.5"
         )
     return f"FRACTIONAL {of}", threshold * top
@@ -223,19 +223,20 @@ def _frames(dataset: Dataset) -> tuple[Planes, NDArray[np.intp] | None]:
     n = whole(dataset, "NumberOfFrames", low=1, high=MAX_FRAMES)
     rows = whole(dataset, "Rows", low=1, high=65535)
     columns = whole(dataset, "Columns", low=1, high=65535)
-    if rows * columns > MAX_VOXELS:
+    if rows * columns > MOST_VOXELS:
         raise ImageFileError(
-            f"{named('Rows')} {rows} x {named('Columns')} {columns}: at most {MAX_VOXELS} are read"
+            f"{tag_of('Rows')} {rows} x {tag_of('Columns')} {columns}: "
+            f"at most {MOST_VOXELS} are read"
         )
     if text(dataset, "DimensionOrganizationType").startswith("TILED"):
         raise ImageFileError(
-            f"{named('DimensionOrganizationType')} is tiled, as slide microscopy is: expected "
+            f"{tag_of('DimensionOrganizationType')} is tiled, as slide microscopy is: expected "
             "frames that are slices of a patient"
         )
     groups = items(dataset, "PerFrameFunctionalGroupsSequence")
     if len(groups) != n:
         raise ImageFileError(
-            f"{named('NumberOfFrames')} is {n}, {named('PerFrameFunctionalGroupsSequence')} "
+            f"{tag_of('NumberOfFrames')} is {n}, {tag_of('PerFrameFunctionalGroupsSequence')} "
             f"describes {len(groups)}"
         )
     shared = items(dataset, "SharedFunctionalGroupsSequence")[:1]
@@ -259,7 +260,7 @@ def _frames(dataset: Dataset) -> tuple[Planes, NDArray[np.intp] | None]:
         apart = np.abs(values - values[0]).max(axis=1)
         if apart.max() > 1e-4:
             raise ImageFileError(
-                f"{named(keyword)} of frame {int(apart.argmax()) + 1} is off the first frame's by "
+                f"{tag_of(keyword)} of frame {int(apart.argmax()) + 1} is off the first frame's by "
                 f"{apart.max():.3g}, expected one for all frames: no regular grid"
             )
     planes = Planes(
@@ -280,7 +281,7 @@ def _group(keyword: str, group: Dataset, shared: list[Dataset], where: str) -> D
         if found:
             return found[0]
     raise ImageFileError(
-        f"{named(keyword)} is missing for {where}: where its voxels lie is unknown; "
+        f"{tag_of(keyword)} is missing for {where}: where its voxels lie is unknown; "
         "export the file again from its source"
     )
 
@@ -295,8 +296,8 @@ def _require_described(found: set[int], described: frozenset[int], keyword: str)
     if strange:
         listed = ", ".join(str(n) for n in strange[:8]) + (", ..." if len(strange) > 8 else "")
         raise ImageFileError(
-            f"{named(keyword)} has the numbers {listed}, which {named('SegmentSequence')} does not "
-            f"describe: it has {', '.join(str(n) for n in sorted(described)[:8])}; what their "
+            f"{tag_of(keyword)} has the numbers {listed}, which {tag_of('SegmentSequence')} does "
+            f"not describe: it has {', '.join(str(n) for n in sorted(described)[:8])}; what their "
             "voxels are is unknown, export the file again from its source"
         )
 
@@ -401,14 +402,14 @@ def _require_pixels(dataset: FileDataset, n_pixels: int) -> None:
         holds = math.prod(size) if syntax != RLELossless else len(first) * RLE_RATIO * 8 // bits
         if holds < math.prod(size) or (syntax != RLELossless and coded_size(first) != size):
             raise ImageFileError(
-                f"{named('PixelData')}: a compressed frame of another size than "
-                f"{named('Rows')} {size[0]} x {named('Columns')} {size[1]}; the file is damaged"
+                f"{tag_of('PixelData')}: a compressed frame of another size than "
+                f"{tag_of('Rows')} {size[0]} x {tag_of('Columns')} {size[1]}; the file is damaged"
             )
         return
     expected = (n_pixels * bits + 7) // 8
     if found < expected:
         raise ImageFileError(
-            f"{named('PixelData')} has {found} bytes, expected {expected} for "
-            f"{named('Rows')} {dataset.Rows} x {named('Columns')} {dataset.Columns} x "
-            f"{named('NumberOfFrames')} {dataset.NumberOfFrames}; the file is truncated"
+            f"{tag_of('PixelData')} has {found} bytes, expected {expected} for "
+            f"{tag_of('Rows')} {dataset.Rows} x {tag_of('Columns')} {dataset.Columns} x "
+            f"{tag_of('NumberOfFrames')} {dataset.NumberOfFrames}; the file is truncated"
         )

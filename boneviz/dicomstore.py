@@ -14,7 +14,7 @@ from pydicom.uid import SegmentationStorage
 from tqdm.auto import tqdm
 
 from boneviz.connection import Archive, connect, refusals
-from boneviz.dicombytes import named, needed, quiet, read_object, refusing, uid
+from boneviz.dicombytes import needed, quiet, read_object, refusing, tag_of, uid
 from boneviz.dicomweb import MAX_STUDIES, client_of, search, value
 from boneviz.errors import InputError
 
@@ -123,9 +123,9 @@ def _require_its_patient(
     there = whose[study_uid]
     if there is not None and there.strip() != str(seg.get("PatientID", "") or "").strip():
         raise InputError(
-            f"{path}: its {named('PatientID')} is not that of its study in {archive.url}; expected "
-            "the same, as the archive would file it under another patient: export it with the "
-            "identity of its source"
+            f"{path}: its {tag_of('PatientID')} is not that of its study in {archive.url}; "
+            "expected the same, as the archive would file it under another patient: export it with "
+            "the identity of its source"
         )
 
 
@@ -173,10 +173,10 @@ def _reason(item: dict[str, Any], keyword: str) -> str:
     try:
         code = int(value(item, keyword)[0])
     except (IndexError, ValueError):
-        return f"no {named(keyword)}"
+        return f"no {tag_of(keyword)}"
     words = (
         REASONS.get(code)
         or REASON_GROUPS.get(code >> (12 if code >> 12 == 0xC else 8))
         or "for a reason of its own"
     )
-    return f"{words} ({named(keyword)}: {code & 0xFFFF:04X})"
+    return f"{words} ({tag_of(keyword)}: {code & 0xFFFF:04X})"

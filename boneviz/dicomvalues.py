@@ -25,7 +25,6 @@ __all__ = [
     "moment_of",
     "number",
     "numbers",
-    "tag_name",
     "text",
     "unsigned",
     "value_text",
@@ -33,12 +32,6 @@ __all__ = [
     "without_offset",
     "words",
 ]
-
-
-def tag_name(keyword: str) -> str:
-    """Return a tag as messages name it, such as ``Rows (0028,0010)``."""
-    tag = _tag(keyword)
-    return f"{keyword} ({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
 def _raw(dataset: pydicom.Dataset, tag: int) -> Any:

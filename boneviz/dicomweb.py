@@ -19,7 +19,7 @@ from pydicom.datadict import tag_for_keyword
 from tqdm.auto import tqdm
 
 from boneviz.connection import Archive, connect, pieces, refusals
-from boneviz.dicombytes import named, quiet
+from boneviz.dicombytes import quiet, tag_of
 from boneviz.dicomheader import read_header
 from boneviz.errors import ArchiveError, CohortError, ImageFileError, InputError
 from boneviz.files import whole_file
@@ -378,7 +378,7 @@ def search(
             uid = "".join(value(item, key)[:1])
             if not _is_uid(uid):
                 raise ArchiveError(
-                    f"{archive.url}: {doing}: an answer whose {named(key)} is missing or no UID; "
+                    f"{archive.url}: {doing}: an answer whose {tag_of(key)} is missing or no UID; "
                     "look at the archive's log"
                 )
             if uid in found:

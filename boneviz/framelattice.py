@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 
 from boneviz.errors import GridError
 from boneviz.lps import flipped
-from boneviz.volume import Grid
+from boneviz.volume import MOST_VOXELS, Grid
 
-__all__ = ["MAX_VOXELS", "Planes", "lattice"]
+__all__ = ["Planes", "lattice"]
 
 # planes closer than this are one plane of several segments
 SAME_PLANE_MM = 0.01
 TOLERANCE_MM = 0.1
 FARTHEST_MM = 1e5
-MAX_VOXELS = 2**30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,9 +95,9 @@ def lattice(
     centres = np.array([along[order][plane_of == p].mean() for p in range(plane_of[-1] + 1)])
     steps, step = _steps(centres, planes)
     n_slices = int(steps[-1]) + 1
-    if planes.rows * planes.columns * n_slices > MAX_VOXELS:
+    if planes.rows * planes.columns * n_slices > MOST_VOXELS:
         raise GridError(
-            f"{planes.columns} x {planes.rows} pixels on {n_slices} slices, at most {MAX_VOXELS} "
+            f"{planes.columns} x {planes.rows} pixels on {n_slices} slices, at most {MOST_VOXELS} "
             "voxels are read; the positions in the file are damaged, or it must be cropped"
         )
     affine: NDArray[Any] = np.eye(4)

@@ -18,13 +18,11 @@ from scipy import ndimage
 
 from boneviz.case import Case, Reader
 from boneviz.errors import GridError, InputError
-from boneviz.volume import Grid, Volume
+from boneviz.volume import MOST_VOXELS, Grid, Volume
 
 __all__ = ["faces_mm", "harmonise", "onto_straight", "resample", "spaced", "straighten", "to_ras"]
 
 AIR_HU = -1024.0
-# four times a whole-body CT of 512 x 512 x 1000, as in `boneviz.niftifile`
-MOST_VOXELS = 2**30
 
 
 def harmonise(case: Case, *, spacing_mm: Sequence[float] | None = None) -> Case:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from boneviz.dicombytes import tag_of
 from boneviz.dicomfiles import Series
-from boneviz.dicomvalues import tag_name
 from boneviz.errors import InputError
 from boneviz.identity import Key
 from boneviz.importplan import Row, Session
@@ -137,7 +137,7 @@ def _of_whom(
         )
     if any(origin.patient != patient for origin in own.values() if origin is not None):
         return (
-            f"{study_id} is a patient of another {tag_name('PatientID')} here; give the table of "
+            f"{study_id} is a patient of another {tag_of('PatientID')} here; give the table of "
             "ids of that import (--ids), or import into a new folder"
         )
     if called.get(patient, study_id) != study_id:

@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from boneviz.dicombytes import tag_of
 from boneviz.dicomfiles import Found
-from boneviz.dicomvalues import tag_name
 from boneviz.errors import InputError
 from boneviz.identity import StudyIds
 from boneviz.importplan import Row
@@ -49,8 +49,8 @@ def in_sessions(rows: Sequence[Row]) -> tuple[list[Row], str]:
     problem = ""
     if len(starts) > 1 and len(set(known)) < len(starts):
         problem = (
-            f"{len(starts)} studies of the patient, and {tag_name('StudyDate')} with "
-            f"{tag_name('StudyTime')} are absent or the same: which came first is not known; "
+            f"{len(starts)} studies of the patient, and {tag_of('StudyDate')} with "
+            f"{tag_of('StudyTime')} are absent or the same: which came first is not known; "
             "correct them at their source"
         )
     order = sorted(starts, key=lambda uid: (str(starts[uid] or ""), uid))
@@ -103,6 +103,6 @@ def two_people(rows: Sequence[Row]) -> str:
     one, other, *_ = named.values()
     where = f"series {one} and {other}" if one != other else f"files of series {one}"
     return (
-        f"{where} have one {tag_name('PatientID')} and two values of {tag_name('PatientName')}: "
+        f"{where} have one {tag_of('PatientID')} and two values of {tag_of('PatientName')}: "
         "whose they are is not known; correct them at their source"
     )

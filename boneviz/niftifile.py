@@ -18,14 +18,12 @@ from nibabel.arrayproxy import ArrayProxy
 from numpy.typing import NDArray
 
 from boneviz.errors import ImageFileError, InputError
-from boneviz.volume import Grid, Unit
+from boneviz.volume import MOST_VOXELS, Grid, Unit
 
 __all__ = ["grid_of", "read_header", "read_voxels", "require_intent", "shape_of"]
 
 # a qform keeps three float32 of a quaternion: near 180 degrees that alone is worth about 1 mm
 QFORM_SFORM_TOLERANCE_MM = 2.0
-# four times a whole-body CT of 512 x 512 x 1000
-MOST_VOXELS = 2**30
 MOST_BYTES = 4 * 2**30
 # a voxel of a micrometre is in another unit, and so is one of a metre
 SPACING_MM = (1e-3, 1e3)

@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 from boneviz.errors import BonevizError, ImageFileError, InputError
 from boneviz.labels import one_label
 from boneviz.lps import flipped
-from boneviz.volume import Grid, Volume
+from boneviz.volume import MOST_VOXELS, Grid, Volume
 
 __all__ = ["read_nrrd_mask"]
 
 MAX_HEADER_BYTES = 2**20
 MAX_FILE_BYTES = 2**31
-MAX_VOXELS = 2**30
 PIECE_BYTES = 2**14
 # bgzip's members unpack to 64 kB each
 FEW_MEMBERS, FEW_BYTES = 1000, 1000
@@ -136,8 +135,8 @@ def _shape(header: dict[str, Any]) -> tuple[int, int, int]:
         )
     if any(kind not in ("domain", "space", "???", "none") for kind in kinds):
         raise ImageFileError(f"kinds are {', '.join(kinds)}, expected domain or space three times")
-    if min(sizes) < 1 or math.prod(sizes) > MAX_VOXELS:
-        raise ImageFileError(f"sizes {sizes}: expected 1 to {MAX_VOXELS} voxels together")
+    if min(sizes) < 1 or math.prod(sizes) > MOST_VOXELS:
+        raise ImageFileError(f"sizes {sizes}: expected 1 to {MOST_VOXELS} voxels together")
     return sizes[0], sizes[1], sizes[2]
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from boneviz.ctchoice import COVERS, covered, fitting_ct, listed, voxel
 from boneviz.dicom import read_grid, suv_derivation
+from boneviz.dicombytes import tag_of
 from boneviz.dicomfiles import Found, Series
 from boneviz.dicomheader import MULTIFRAME
-from boneviz.dicomvalues import tag_name
 from boneviz.errors import BonevizError, InputError
 from boneviz.identity import StudyIds
 from boneviz.importplan import LABELS, Plan, Row, Session
@@ -31,7 +31,7 @@ IMAGES = {
 } | {sop: "CT" if "CT" in name else "PT" for sop, name in MULTIFRAME.items()}
 SCOUTS = ("LOCALIZER", "SCOUT", "SURVIEW")
 REFORMATS = ("MPR", "MIP", "REFORMATTED", "PROJECTION IMAGE", "CSA MIP", "VRT", "SCREENSAVE")
-FRAME = tag_name("FrameOfReferenceUID")
+FRAME = tag_of("FrameOfReferenceUID")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ def _choose(study: Sequence[Row], own: Sequence[Row], choice: _Choice) -> tuple[
     pets = corrected or (pets if as_counts else [])
     if not pets:
         raise InputError(
-            f"no PET that is corrected for attenuation ({tag_name('CorrectedImage')} with ATTN)"
+            f"no PET that is corrected for attenuation ({tag_of('CorrectedImage')} with ATTN)"
             + _reasons(rows, "PT")
             + "; give the corrected series, or load it without SUV (--as-counts)"
         )
@@ -216,7 +216,7 @@ def _no_scan(row: Row) -> str:
     if any(word in types for word in REFORMATS):
         return "a reformat, not the scan itself"
     if IMAGES.get(row.series.sop_class) != row.series.modality:
-        return f"not an image ({tag_name('SOPClassUID')})"
+        return f"not an image ({tag_of('SOPClassUID')})"
     return ""
 
 
@@ -239,7 +239,7 @@ def _elsewhere(own: Sequence[Row], pets: Sequence[Row]) -> str:
         return ""
     return (
         f"; {listed(cts)} has that frame and lies in another study "
-        f"({tag_name('StudyInstanceUID')}): give CT and PET of one study, as their source has them"
+        f"({tag_of('StudyInstanceUID')}): give CT and PET of one study, as their source has them"
     )
 
 
@@ -321,8 +321,8 @@ def _reasons(rows: Sequence[Row], modality: str) -> str:
 
 def _no_id(ids: StudyIds) -> str:
     if ids.table is None:
-        return f"{tag_name('PatientID')} is empty: whose it is is not known"
-    return f"{tag_name('PatientID')} is empty or not in the table of ids; add a row"
+        return f"{tag_of('PatientID')} is empty: whose it is is not known"
+    return f"{tag_of('PatientID')} is empty or not in the table of ids; add a row"
 
 
 def _without_path(message: str, rows: Sequence[Row]) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from boneviz.contours import crossing_pair, inside, same_pair
-from boneviz.dicombytes import items, named, numbers, read_object, refusing, text, uid, whole
+from boneviz.dicombytes import items, numbers, read_object, refusing, tag_of, text, uid, whole
 from boneviz.errors import GridError, ImageFileError, InputError
 from boneviz.lps import flipped
 from boneviz.sourceseries import SourceSeries
@@ -150,10 +150,10 @@ def _rois(dataset: Dataset) -> list[tuple[RoiName, str | None, list[Dataset]]]:
         rois.append((name, uid(item, "ReferencedFrameOfReferenceUID"), drawn[number]))
     known = [name.number for name, _, _ in rois]
     if not rois:
-        raise ImageFileError(f"{named('StructureSetROISequence')} has no ROI, expected one")
+        raise ImageFileError(f"{tag_of('StructureSetROISequence')} has no ROI, expected one")
     if len(set(known)) < len(known) or set(drawn) - set(known):
         raise ImageFileError(
-            f"{named('ROINumber')} {known}, contours for {sorted(drawn)}: expected each number "
+            f"{tag_of('ROINumber')} {known}, contours for {sorted(drawn)}: expected each number "
             "once, and contours of these alone"
         )
     return rois
@@ -170,7 +170,7 @@ def _require_references(dataset: Dataset, source: SourceSeries, same_by: FrameBy
     of_source = [one for one in series if uid(one, "SeriesInstanceUID") == source.series_uid]
     if series and not of_source:
         raise GridError(
-            f"{named('RTReferencedSeriesSequence')} names {len(series)} series, none of them the "
+            f"{tag_of('RTReferencedSeriesSequence')} names {len(series)} series, none of them the "
             "source; give the series that it was drawn on"
         )
     for one in of_source:
@@ -180,7 +180,7 @@ def _require_references(dataset: Dataset, source: SourceSeries, same_by: FrameBy
         strange = sum(image not in source.slice_of for image in images)
         if strange:
             raise GridError(
-                f"{named('ContourImageSequence')} names {len(images)} images of the series, "
+                f"{tag_of('ContourImageSequence')} names {len(images)} images of the series, "
                 f"{strange} of them not among its {len(source.slice_of)} given; give the series "
                 "whole"
             )
@@ -191,12 +191,12 @@ def _require_references(dataset: Dataset, source: SourceSeries, same_by: FrameBy
         for frame in items(dataset, "ReferencedFrameOfReferenceSequence")
     } - {None}
     if frames and source.frame_of_reference_uid not in frames:
-        raise _other_frame(f"{named('FrameOfReferenceUID')} that the file names")
+        raise _other_frame(f"{tag_of('FrameOfReferenceUID')} that the file names")
 
 
 def _other_frame(what: str) -> GridError:
     return GridError(
-        f"{what} is not the source's {named('FrameOfReferenceUID')}: they belong to different "
+        f"{what} is not the source's {tag_of('FrameOfReferenceUID')}: they belong to different "
         "scans; where the contours name the source's images all the same, ask for "
         "same_by='images'"
     )
@@ -211,7 +211,7 @@ def _roi(
 ) -> Roi:
     who = f"ROI {name.number}"
     if same_by == "frame of reference" and frame != source.frame_of_reference_uid:
-        said = named("ReferencedFrameOfReferenceUID")
+        said = tag_of("ReferencedFrameOfReferenceUID")
         raise _other_frame(f"{said} of {who}" if frame else f"{said} is missing for {who}, which")
     on_slice: dict[int, list[tuple[int, str, NDArray[np.float64]]]] = defaultdict(list)
     for at, contour in enumerate(contours, start=1):
@@ -248,7 +248,7 @@ def _polygon(contour: Dataset, where: str, source: SourceSeries) -> tuple[int, N
     if kind not in CLOSED:
         known = kind if kind in ("POINT", "OPEN_PLANAR", "OPEN_NONPLANAR") else "unknown"
         raise ImageFileError(
-            f"{where}: {named('ContourGeometricType')} is {known}, which holds no volume; "
+            f"{where}: {tag_of('ContourGeometricType')} is {known}, which holds no volume; "
             f"expected {' or '.join(CLOSED)}; leave the ROI out (only=)"
         )
     n = whole(contour, "NumberOfContourPoints", low=1, high=2**24)
@@ -296,13 +296,13 @@ def _named_slices(contour: Dataset, where: str, source: SourceSeries, *, must: b
     ]
     if must and not images:
         raise GridError(
-            f"{where}: {named('ContourImageSequence')} is missing: which image it was drawn on is "
+            f"{where}: {tag_of('ContourImageSequence')} is missing: which image it was drawn on is "
             "unknown, and its frame of reference is not compared"
         )
     found = [source.slice_of[str(image)] for image in images if image in source.slice_of]
     if len(found) < len(images):
         raise GridError(
-            f"{where}: {named('ReferencedSOPInstanceUID')} names an image that is not among the "
+            f"{where}: {tag_of('ReferencedSOPInstanceUID')} names an image that is not among the "
             f"{len(source.slice_of)} of the source; give the series that it was drawn on, whole"
         )
     return found

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from boneviz.dicombytes import named, numbers, quiet, uid, whole
+from boneviz.dicombytes import numbers, quiet, tag_of, uid, whole
 from boneviz.errors import BonevizError, GridError, ImageFileError
 from boneviz.lps import flipped
 from boneviz.volume import Grid
@@ -86,7 +86,7 @@ class SourceSeries:
         for header in headers:
             if int(header.get("NumberOfFrames") or 1) > 1:
                 raise ImageFileError(
-                    f"source series: {named('NumberOfFrames')} is {header.NumberOfFrames}: an "
+                    f"source series: {tag_of('NumberOfFrames')} is {header.NumberOfFrames}: an "
                     "enhanced multi-frame image; expected one file per slice"
                 )
         found = {
@@ -96,7 +96,7 @@ class SourceSeries:
         frame = found["FrameOfReferenceUID"]
         if grid.frame_of_reference_uid not in (None, frame):
             raise GridError(
-                f"source series: {named('FrameOfReferenceUID')} is not the grid's: they belong to "
+                f"source series: {tag_of('FrameOfReferenceUID')} is not the grid's: they belong to "
                 "different scans; give the series that the volume was made from"
             )
         planes = [_plane(header, grid, at) for at, header in enumerate(headers)]
@@ -117,7 +117,7 @@ class SourceSeries:
         slice_of = {str(uid(h, "SOPInstanceUID")): k for k, h in enumerate(ordered)}
         if len(slice_of) != n or "None" in slice_of:
             raise ImageFileError(
-                f"source series: {named('SOPInstanceUID')} is missing or comes twice"
+                f"source series: {tag_of('SOPInstanceUID')} is missing or comes twice"
             )
         return cls(
             grid,
@@ -154,10 +154,10 @@ def _the_one(headers: Sequence[Dataset], keyword: str) -> str:
     value = values.pop()
     if values:
         raise ImageFileError(
-            f"source series: {len(values) + 1} values of {named(keyword)}, expected one series"
+            f"source series: {len(values) + 1} values of {tag_of(keyword)}, expected one series"
         )
     if value is None:
-        raise ImageFileError(f"source series: {named(keyword)} is missing, expected one")
+        raise ImageFileError(f"source series: {tag_of(keyword)} is missing, expected one")
     return value
 
 
@@ -194,7 +194,7 @@ def _plane(
         )
     if (grid.shape[axes[0]], grid.shape[axes[1]]) != (columns, rows):
         raise GridError(
-            f"{where}: {named('Columns')} x {named('Rows')} {columns} x {rows}, the grid has "
+            f"{where}: {tag_of('Columns')} x {tag_of('Rows')} {columns} x {rows}, the grid has "
             f"{grid.shape[axes[0]]} x {grid.shape[axes[1]]} voxels there"
         )
     slices = 3 - axes[0] - axes[1]

@@ -18,7 +18,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from boneviz.errors import GridError, InputError
 
-__all__ = ["Grid", "Unit", "Volume"]
+__all__ = ["MOST_VOXELS", "Grid", "Unit", "Volume"]
+
+#: of one volume: four times a whole-body CT of 512 x 512 x 1000. A file that claims more is refused
+#: before anything is allocated
+MOST_VOXELS = 2**30
 
 Unit = Literal["HU", "SUVbw", "counts", "label", "probability"]
 

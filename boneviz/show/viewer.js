@@ -4,17 +4,18 @@ import {
   PLANES, PLANE_NAMES, arrange, centreOf, clamp, fitScale, keepInside, middleMm, panelAt, sideOf, toMm, voxelAt,
   zoomedCentre,
 } from "./front/geometry.js";
-import { WINDOWS, fullWindow, presetOf } from "./front/window.js";
+import { WINDOWS, fullWindow } from "./front/window.js";
 import { boxAt, chosenPair, nextView, planOf } from "./front/modes.js";
 import { storeOf } from "./front/store.js";
 import { Scene } from "./front/scene.js";
 import { canBlend, cutOf, dialName, withBlend } from "./front/blend.js";
 import { Pictures } from "./front/pictures.js";
 import { drawCrosshair, drawLettering } from "./front/overlay.js";
-import { buildChrome, el, fillLegend, swatch } from "./front/chrome.js";
-import { movedRange, petNumber, rangeOf, showPet } from "./front/pet.js";
+import { buildChrome, el, fillLegend } from "./front/chrome.js";
+import { movedRange, rangeOf, showPet } from "./front/pet.js";
 import { buildModebar } from "./front/modebar.js";
-import { clearReadout, fillReadout, hottestDepth, inWords, valuesAt } from "./front/readout.js";
+import { hottestDepth } from "./front/readout.js";
+import { Words } from "./front/words.js";
 import { keyOf, snapshot, wordsOf } from "./front/snapshot.js";
 import { Artist } from "./front/artist.js";
 import { listenTo } from "./front/input.js";
@@ -26,8 +27,6 @@ import { listenTo } from "./front/input.js";
 /** Traits of the widget that change the picture; each is set in the page first and told to Python after. */
 const LOOK_TRAITS = ["level", "width", "suv_min", "suv_max", "counts_range", "opacity", "mode", "colour_map", "exact", "visible", "view", "pair", "heat", "thresholds", "dial"];
 const TELL_EVERY_MS = 50;
-const SPEAK_AFTER_MS = 700;
-const WRITE_EVERY_MS = 100;
 const MAX_ZOOM = 40;
 
 export class SliceView {
@@ -46,10 +45,8 @@ export class SliceView {
     this.drawn = /** @type {Record<string, string>} */ ({});
     this.frame = 0;
     this.size = "";
-    this.timers = { tell: 0, speak: 0, write: 0 };
+    this.telling = 0; // a timer
     this.toldAt = 0;
-    this.wroteAt = 0;
-    this.unwritten = () => {};
     this.lettered = "";
     this.warm = false;
     this.scene = /** @type {Scene | Pictures | null} */ (null);
@@ -115,6 +112,7 @@ export class SliceView {
       "div", { class: "bv-root", "data-testid": "boneviz-viewer", "data-lm-suppress-shortcuts": "true" },
       this.chrome.head, this.chrome.bar, this.modebar.bar, this.artist.drawbar.bar, this.stage, this.notice, this.chrome.readout, this.chrome.origin, this.chrome.spoken,
     );
+    this.words = new Words(this.chrome, this.root);
     host.append(this.root);
   }
 
@@ -166,8 +164,8 @@ export class SliceView {
       const [x, y, z] = this.model.get("cursor_mm");
       if (!this.serial || [x, y, z].every((value, axis) => value === this.cursor[axis])) return;
       // whoever set it last wins, also over a move that Python has not been told of yet
-      clearTimeout(this.timers.tell);
-      this.timers.tell = 0;
+      clearTimeout(this.telling);
+      this.telling = 0;
       this.cursor = [x, y, z];
       this.refresh();
     };
@@ -190,7 +188,8 @@ export class SliceView {
 
   dispose() {
     cancelAnimationFrame(this.frame);
-    for (const timer of Object.values(this.timers)) clearTimeout(timer);
+    clearTimeout(this.telling);
+    this.words.forget();
     for (const step of this.undo.splice(0)) step();
     this.artist.leave();
     this.unwatch();
@@ -251,18 +250,16 @@ export class SliceView {
 
   /** Leave nothing on the page of the case before. */
   forget() {
-    for (const timer of Object.values(this.timers)) clearTimeout(timer);
-    this.timers = { tell: 0, speak: 0, write: 0 };
-    delete this.root.dataset.busy;
+    clearTimeout(this.telling);
+    this.telling = 0;
+    this.words.forget();
     this.serial = 0;
     this.views = {};
     delete this.root.dataset.drawn;
     this.chrome.legend.replaceChildren();
     this.modebar.clear();
     this.artist.close();
-    this.chrome.spoken.textContent = "";
     this.chrome.origin.hidden = true;
-    clearReadout(this.chrome.cells);
     for (const caption of Object.values(this.captions)) caption.textContent = "";
   }
 
@@ -424,10 +421,10 @@ export class SliceView {
     if (!this.lattice) return;
     this.cursor = keepInside(this.lattice, mm);
     this.refresh();
-    if (this.timers.tell) return;
+    if (this.telling) return;
     const wait = Math.max(0, this.toldAt + TELL_EVERY_MS - performance.now());
-    this.timers.tell = window.setTimeout(() => {
-      this.timers.tell = 0;
+    this.telling = window.setTimeout(() => {
+      this.telling = 0;
       this.toldAt = performance.now();
       this.tell("cursor_mm", [...this.cursor]);
     }, wait);
@@ -543,24 +540,11 @@ export class SliceView {
     drawCrosshair(this.pen, ratio, this.views, this.cursor);
     this.artist.ring(this.pen);
     this.root.dataset.drawn = String(this.serial);
-    this.write(() => {
-      this.showValues(look, plan, held, thresholds);
+    const cursor = /** @type {Vec3} */ ([...this.cursor]);
+    this.words.later(() => {
+      this.words.fill({ look, plan, held, thresholds, cursor, presets: this.presets(), pet: own.pet });
       this.modebar.show(plan, own, thresholds, look.colourMap);
     });
-  }
-
-  /** Put words and numbers on the page after the picture, at most every 100 ms: a browser lays out and draws text longer than a slice. @param {() => void} job */
-  write(job) {
-    this.unwritten = job;
-    this.root.dataset.busy = "true";
-    if (this.timers.write) return;
-    const wait = Math.max(0, this.wroteAt + WRITE_EVERY_MS - performance.now());
-    this.timers.write = window.setTimeout(() => {
-      this.timers.write = 0;
-      this.wroteAt = performance.now();
-      delete this.root.dataset.busy;
-      this.unwritten();
-    }, wait);
   }
 
   /** @param {number} width @param {number} height @param {number} ratio @param {string} boxes where the panels are: what lies between them is cleared */
@@ -589,39 +573,6 @@ export class SliceView {
     const text = title + place;
     if (caption.textContent !== text) caption.textContent = text;
     caption.style.transform = `translate(${box.x + 8}px, ${box.y + 6}px)`;
-  }
-
-  /** Put the values into the controls and the readout. @param {any} look @param {import("./front/modes.js").Plan} plan @param {import("./front/blend.js").Held} held @param {Record<string, number>} thresholds */
-  showValues(look, plan, held, thresholds) {
-    const { chrome } = this;
-    for (const button of chrome.modes.children) {
-      button.setAttribute("aria-pressed", String(button.dataset.mode === look.mode));
-    }
-    chrome.preset.value = presetOf(look.level, look.width, this.presets());
-    const inputs = [[chrome.level, look.level], [chrome.width, look.width], [chrome.suvMin, look.suvMin], [chrome.suvMax, look.suvMax], [chrome.opacity, look.opacity]];
-    for (const [input, value] of inputs) {
-      const text = input === chrome.suvMin || input === chrome.suvMax ? petNumber(value, this.info?.pet) : String(Math.round(value * 100) / 100);
-      if (input.value !== text && !(document.activeElement === input && input.type === "number")) input.value = text;
-    }
-    chrome.map.value = look.colourMap;
-    chrome.exact.setAttribute("aria-pressed", String(look.exact));
-    // in the other views the pair says who is drawn, and in which colours
-    chrome.legend.hidden = plan.view !== "readers";
-    const made = held.info.readers.find((reader) => reader.made);
-    plan.lines.filter((line) => line.name !== made?.name).forEach((line, i) => chrome.legend.children[i]?.setAttribute("aria-pressed", String(line.visible)));
-    chrome.dial.hidden = !made;
-    if (made) chrome.dial.replaceChildren(swatch(made), made.name);
-    this.showReadout(held, thresholds);
-  }
-
-  /** @param {import("./front/blend.js").Held} held @param {Record<string, number>} thresholds */
-  showReadout(held, thresholds) {
-    const found = valuesAt(held, this.cursor, thresholds);
-    fillReadout(this.chrome.cells, found);
-    clearTimeout(this.timers.speak);
-    this.timers.speak = window.setTimeout(() => {
-      this.chrome.spoken.textContent = inWords(found);
-    }, SPEAK_AFTER_MS);
   }
 }
 

@@ -62,6 +62,7 @@ MODULES = (
     "front/pet.js",
     "front/modebar.js",
     "front/readout.js",
+    "front/words.js",
     "front/snapshot.js",
     "front/draw.js",
     "front/easel.js",

@@ -10,7 +10,6 @@ import gzip
 import io
 import json
 import os
-import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -19,6 +18,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from isal import isal_zlib
 from nibabel.filebasedimages import ImageFileError as NibabelFileError
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
@@ -96,7 +96,7 @@ def read_volume(path: str | Path, unit: Unit, *, label: LabelChoice | None = Non
         HeaderDataError,
         EOFError,
         OSError,
-        zlib.error,
+        isal_zlib.error,
         ValueError,
         KeyError,
         MemoryError,

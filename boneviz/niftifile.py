@@ -6,7 +6,6 @@ hold, and with limits that no scan reaches. Extensions of the header are passed 
 
 from __future__ import annotations
 
-import gzip
 import logging
 import math
 from pathlib import Path
@@ -14,7 +13,9 @@ from typing import Any, BinaryIO, cast
 
 import nibabel as nib
 import numpy as np
+from isal import igzip
 from nibabel.arrayproxy import ArrayProxy
+from nibabel.volumeutils import apply_read_scaling
 from numpy.typing import NDArray
 
 from boneviz.errors import ImageFileError, InputError
@@ -169,12 +170,20 @@ def require_intent(header: nib.Nifti1Header, unit: Unit) -> None:
 
 def read_voxels(path: Path, header: nib.Nifti1Header) -> NDArray[Any]:
     """Return the voxels after the header's slope, (X, Y, Z); a slope of 0 or NaN is none."""
-    return np.asanyarray(ArrayProxy(path, header)).reshape(shape_of(header))
+    with _opened(path) as stream:
+        proxy = ArrayProxy(stream, header)
+        stored = proxy.get_unscaled().reshape(shape_of(header))
+    slope, intercept = proxy.slope, proxy.inter
+    # the product of 16 and 24 bits has one rounding to float32, with float64 on the way or without
+    short = stored.dtype.kind in "iu" and stored.dtype.itemsize <= 2
+    if short and intercept == 0 and slope != 1 and float(np.float32(slope)) == slope:
+        return np.asanyarray(np.multiply(stored, np.float32(slope), dtype=np.float32))
+    return np.asanyarray(apply_read_scaling(stored, slope, intercept))
 
 
 def _opened(path: Path) -> BinaryIO:
     if path.suffix.lower() == ".gz":
-        return cast(BinaryIO, gzip.open(path))
+        return cast(BinaryIO, igzip.open(path))
     return path.open("rb")
 
 

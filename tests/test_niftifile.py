@@ -165,6 +165,24 @@ def test_a_slope_of_nothing_is_no_slope(tmp_path: Path, value: float) -> None:
     assert np.array_equal(read_volume(path, "HU").array, VOXELS)
 
 
+@pytest.mark.parametrize("dtype", ["i2", "u2", "u1", "i4", "f4"])
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+@pytest.mark.parametrize(
+    ("slope", "intercept"), [(1 / 255, 0.0), (0.1, 0.0), (1.0, 0.0), (2.5, -1024)]
+)
+def test_a_slope_is_applied_as_nibabel_applies_it(
+    tmp_path: Path, dtype: str, kind: type[nib.Nifti1Image], slope: float, intercept: float
+) -> None:
+    stored = (np.arange(60) * 1091 % (251 if dtype == "u1" else 32749)).astype(dtype)
+    image = kind(stored.reshape(5, 4, 3), STRAIGHT.affine_ras_mm)
+    image.header.set_xyzt_units("mm")
+    image.header.set_slope_inter(slope, intercept)
+    path = tmp_path / "pet.nii.gz"
+    nib.save(image, path)
+    expected = np.asanyarray(nib.load(path).dataobj).astype(np.float32)
+    assert np.array_equal(read_volume(path, "counts").array, expected)
+
+
 def test_a_slope_of_infinity_is_refused(tmp_path: Path) -> None:
     path = patched(saved(tmp_path / "ct.nii.gz"), SLOPE, "<2f", float("inf"), 0.0)
     with pytest.raises(ImageFileError, match=r"ct\.nii\.gz: a slope of infinity"):

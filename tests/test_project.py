@@ -19,7 +19,7 @@ import boneviz
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-CONDA_NAMES = {"torch": "pytorch", "python-gdcm": "gdcm"}
+CONDA_NAMES = {"torch": "pytorch", "python-gdcm": "gdcm", "isal": "python-isal"}
 
 
 def name_and_range(requirement: str) -> tuple[str, str]:

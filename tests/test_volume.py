@@ -194,6 +194,18 @@ def test_a_volume_keeps_its_own_voxels() -> None:
     assert mine.flags.writeable  # the caller's array is left as it was
 
 
+@pytest.mark.parametrize("shape", [(17, 3, 40), (16, 16, 32), (1, 5, 2), (33, 1, 1)])
+def test_voxels_in_the_order_of_nifti_are_copied_each_to_its_place(
+    shape: tuple[int, int, int],
+) -> None:
+    mine = np.arange(np.prod(shape), dtype=np.int16).reshape(shape)
+    volume = Volume(np.asfortranarray(mine), Grid(shape, np.eye(4)), "HU")
+    assert np.array_equal(volume.array, mine)
+    assert volume.array.flags.c_contiguous
+    turned = Volume(np.asfortranarray(mine)[::-1], Grid(shape, np.eye(4)), "HU")
+    assert np.array_equal(turned.array, mine[::-1])
+
+
 def test_a_read_only_view_of_a_writeable_array_is_copied_too() -> None:
     mine = np.zeros(STRAIGHT.shape, dtype=np.int16)
     view = mine.view()

@@ -9,7 +9,6 @@ are any.
 
 from __future__ import annotations
 
-import gzip
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from isal import igzip
 from numpy.typing import NDArray
 
 from boneviz.case import Case, Reader
@@ -184,9 +184,9 @@ def pack(array: NDArray[Any], start: int, stop: int, whole: bool) -> bytes:
     width = _item_bytes(array)
     part = array.reshape(-1)[start // width : stop // width]
     if width == 2:
-        part = np.rint(part) if whole else part
+        part = np.rint(part) if whole and part.dtype.kind == "f" else part
         part = np.clip(part, -HALF_MAX, HALF_MAX).astype("<f2")
-    return gzip.compress(part.tobytes(), compresslevel=1, mtime=0)
+    return bytes(igzip.compress(part.tobytes(), compresslevel=1, mtime=0))
 
 
 def start_mm(case: Case, bits: NDArray[np.uint8]) -> list[float]:

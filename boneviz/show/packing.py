@@ -1,7 +1,8 @@
 """A case as the page gets it: volumes as packed bytes, and the words and numbers that go with them.
 
 CT and PET travel as half floats: whole HU up to 2048, steps of 2 HU above (4 above 4096), and
-0.05 % of an SUV. A PET in counts may lie far beyond what half floats hold: it travels divided by a
+0.05 % of an SUV. Of a large one every other voxel or fewer go ahead, so that there is
+something to see and to move in until all is there. A PET in counts may lie far beyond what half floats hold: it travels divided by a
 power of two, which the page multiplies back. All readers travel as the bits of one byte per voxel,
 and the probabilities of a model as bytes of 0 to 255, as they lie on disk, cropped to where there
 are any.
@@ -41,6 +42,8 @@ MAX_READERS = 8
 DEFAULT_THRESHOLD = 0.5
 PIECE_BYTES = 4 * 2**20  # before packing; stays below 5 MB even where nothing can be packed
 HALF_MAX = 65504.0
+COARSE_FROM = 2**22  # voxels; up to 160^3 the whole is there as soon
+COARSE_MOST = 2.2e6  # voxels of the coarse one: those of 128^3 and a little
 # what the bytes of a saved prediction mean once read: float32 of byte times slope
 LEVELS = np.arange(256, dtype=np.float32) * np.float32(1 / 255)
 
@@ -51,7 +54,8 @@ class Packed:
 
     Parameters
     ----------
-    arrays : name -> array and its grid; half floats are not made yet
+    arrays : name -> array and its grid, in the order in which they are sent; half floats are not
+        made yet. ``coarse_ct`` and ``coarse_pet`` stand in for the whole until that is there.
     info : for the page, but for the case's number
     bits : (X, Y, Z) uint8, one bit per reader in the order of the styles
     probabilities : reader -> (X, Y, Z) uint8, the probability times 255
@@ -119,13 +123,11 @@ def packed_case(
     scale = 1.0 if case.has_suv else _counts_scale(case.pet.array)
     pet = case.pet.array if scale == 1.0 else case.pet.array / np.float32(scale)
     arrays: dict[str, tuple[NDArray[Any], Grid]] = {
-        "ct": (case.ct.array, grid),
-        "pet": (pet, case.pet.grid),
         "bits": (bits, grid),
         "mip": (pet.max(axis=1, keepdims=True), case.pet.grid),
         "mip_bits": (np.bitwise_or.reduce(bits, axis=1, keepdims=True), grid),
     }
-    kinds = {"ct": "half", "pet": "half", "bits": "bits", "mip": "half", "mip_bits": "bits"}
+    kinds = {"bits": "bits", "mip": "half", "mip_bits": "bits"}
     readers = []
     for place, style in enumerate(styles):
         reader = style.reader
@@ -150,6 +152,12 @@ def packed_case(
                 "profile": [_profile(cropped, axis) for axis in range(3)],
             }
         readers.append(entry)
+    images = {"ct": (case.ct.array, grid), "pet": (pet, case.pet.grid)}
+    large = {name: image for name, image in images.items() if image[0].size > COARSE_FROM}
+    coarse = {f"coarse_{name}": _coarse(array, where) for name, (array, where) in large.items()}
+    small = {name: image for name, image in images.items() if name not in large}
+    arrays |= small | coarse | large  # what comes first is sent first
+    kinds |= dict.fromkeys((*images, *coarse), "half")
     info = {
         "patient": case.case_id,
         "readers": readers,
@@ -224,6 +232,18 @@ def _describe(array: NDArray[Any], grid: Grid, kind: str, *, flat: bool) -> dict
             "origin": [origin[0], 0.0, origin[2]] if flat else origin,
         },
     }
+
+
+def _coarse(array: NDArray[Any], grid: Grid) -> tuple[NDArray[Any], Grid]:
+    """Return every so many voxels of an array, as few as are wanted, and where they lie."""
+    steps = np.ones(3, dtype=int)
+    while array.size / steps.prod() > COARSE_MOST:
+        steps[np.argmin(steps * grid.spacing_mm)] *= 2
+    part = np.ascontiguousarray(array[:: steps[0], :: steps[1], :: steps[2]])
+    affine = grid.affine_ras_mm.copy()
+    affine[:3, :3] *= steps
+    x, y, z = part.shape
+    return part, Grid((x, y, z), affine)
 
 
 def _box(bits: NDArray[np.uint8]) -> list[list[int]] | None:

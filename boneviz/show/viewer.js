@@ -6,7 +6,7 @@ import {
 } from "./front/geometry.js";
 import { WINDOWS, fullWindow } from "./front/window.js";
 import { boxAt, chosenPair, nextView, planOf } from "./front/modes.js";
-import { storeOf } from "./front/store.js";
+import { drawable, storeOf } from "./front/store.js";
 import { Scene } from "./front/scene.js";
 import { canBlend, cutOf, dialName, withBlend } from "./front/blend.js";
 import { Pictures } from "./front/pictures.js";
@@ -49,6 +49,7 @@ export class SliceView {
     this.toldAt = 0;
     this.lettered = "";
     this.warm = false;
+    this.coarse = false; // whether images are
     this.scene = /** @type {Scene | Pictures | null} */ (null);
     this.dialled = /** @type {{key: string, held: import("./front/blend.js").Blended | null}} */ ({ key: "", held: null });
     /** Stop waiting for the loss of the graphics context. */
@@ -200,33 +201,35 @@ export class SliceView {
 
   // ---- data ----
 
-  /** Take the case over once all of it is here; say how far it is until then. */
+  /** Take the case over once there is enough of it to draw, and its whole images when they are here; say how far it is until then. */
   load() {
     const load = this.store.load;
     if (!load) return this.say("No patient is open.");
-    if (!load.ready) {
+    const per_cent = `${Math.round((100 * load.received) / load.total)} %`;
+    if (!load.begun) {
       if (this.serial) this.forget();
       this.chrome.patient.textContent = load.info.patient;
       this.chrome.patient.title = load.info.notes.join("\n");
-      this.say(`Loading ${Math.round((100 * load.received) / load.total)} %`);
+      this.say(`Loading ${per_cent}`);
       this.warmUp(load.info);
       return;
     }
-    if (!this.scene || this.serial === load.info.serial) return;
+    if (!this.scene) return;
+    if (this.serial === load.info.serial) return this.refine(load, per_cent);
     const tooLarge = Math.max(...Object.values(load.info.volumes).flatMap((volume) => volume.lattice.shape));
     if (tooLarge > this.scene.maxSize) {
       return this.fallBack(`a volume has ${tooLarge} voxels along one axis and this GPU takes ${this.scene.maxSize}`);
     }
-    this.scene.retain(Object.keys(load.info.volumes));
-    for (const [name, volume] of Object.entries(load.info.volumes)) {
-      this.scene.upload(name, load.arrays[name], volume);
-    }
+    const volumes = drawable(load);
+    this.scene.retain(volumes.map(([name]) => name));
+    for (const volume of volumes) this.scene.upload(...volume);
     this.serial = load.info.serial;
     this.dialled = { key: "", held: null };
     this.cursor = /** @type {Vec3} */ ([...this.model.get("cursor_mm")]);
     this.zoom = 1;
     this.centre = middleMm(load.info.volumes.ct.lattice);
     this.say("");
+    this.markCoarse(load, per_cent);
     this.chrome.patient.textContent = load.info.patient;
     this.chrome.patient.title = load.info.notes.join("\n");
     showPet(this.chrome, load.info.pet);
@@ -235,6 +238,29 @@ export class SliceView {
     this.artist.open();
     // at once: what the next frame waits for, the GPU has before it
     this.paint();
+  }
+
+  /** Put whole images in the place of coarse ones when they are here. @param {import("./front/store.js").Load} load @param {string} per_cent */
+  refine(load, per_cent) {
+    if (!this.coarse) return;
+    this.markCoarse(load, per_cent);
+    if (this.coarse || !this.scene) return;
+    // pictures from Python were whole before
+    if (this.scene instanceof Scene) {
+      for (const volume of drawable(load)) if (["ct", "pet"].includes(volume[0])) this.scene.upload(...volume);
+    }
+    this.dialled = { key: "", held: null };
+    this.drawn = {};
+    this.refresh();
+  }
+
+  /** Say of coarse images that they are. @param {import("./front/store.js").Load} load @param {string} per_cent */
+  markCoarse(load, per_cent) {
+    this.coarse = !load.ready;
+    this.chrome.coarse.hidden = !this.coarse;
+    this.chrome.coarse.textContent = this.coarse ? `Coarse until all is here: ${per_cent}` : "";
+    if (this.coarse) this.root.dataset.coarse = "true";
+    else delete this.root.dataset.coarse;
   }
 
   /** Have the GPU make its programs while the first case is on its way. @param {import("./front/store.js").CaseInfo} info */
@@ -256,6 +282,8 @@ export class SliceView {
     this.serial = 0;
     this.views = {};
     delete this.root.dataset.drawn;
+    delete this.root.dataset.coarse;
+    this.chrome.coarse.hidden = true;
     this.chrome.legend.replaceChildren();
     this.modebar.clear();
     this.artist.close();
@@ -394,7 +422,7 @@ export class SliceView {
 
   /** Save the slices as drawn as a picture: by the browser, from this page's memory. */
   keep() {
-    if (!this.lattice || this.serial !== this.info?.serial) return;
+    if (!this.lattice || this.coarse || this.serial !== this.info?.serial) return;
     const { held, plan, thresholds } = this.cast;
     const captions = Object.entries(this.views).map(([name, { box }]) => (
       { text: this.captions[name].textContent ?? "", x: box.x + 8, y: box.y + 8 }

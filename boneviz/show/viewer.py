@@ -207,7 +207,9 @@ class SliceViewer(anywidget.AnyWidget):
                     serial,
                     name,
                     start,
-                    self._packers.submit(packing.pack, array, start, stop, name == "ct"),
+                    self._packers.submit(
+                        packing.pack, array, start, stop, name in ("ct", "coarse_ct")
+                    ),
                 )
                 for name, (array, _) in packed.arrays.items()
                 for start, stop in packing.cuts(array)

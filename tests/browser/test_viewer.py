@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -332,6 +333,52 @@ def test_one_patients_contours_never_lie_on_anothers_images(notebook: Open) -> N
     assert max(near(image, colour) for colour in COLOURS.values()) == 0
     # 20 mm to the right and to the front: 28.3 mm from the middle, and off the crosshair
     assert patch(image, stage.at("axial", 20, 20), 1).mean() == pytest.approx(241, abs=4)
+
+
+def test_a_large_case_is_drawn_coarse_first_and_says_so(notebook: Open, tmp_path: Path) -> None:
+    page, stage = opened(notebook, "v.mode = 'ct'\n" + SHOW)
+    whole = stage.pixels()
+    assert page.viewer().get_attribute("data-coarse") is None
+    page.run(
+        "import time\n"
+        "from pathlib import Path\n"
+        "from boneviz.show import packing\n"
+        "packing.COARSE_FROM, packing.COARSE_MOST, packed = 100_000, 70_000, packing.pack\n"
+        # the kernel sends nothing more, and hears nothing, until the test says so
+        "def pack(array, *rest):\n"
+        "    while array.size > 100_000 and array.dtype != 'u1' and not going.exists():\n"
+        "        time.sleep(0.05)\n"
+        "    return packed(array, *rest)\n"
+        f"packing.pack, going = pack, Path({str(tmp_path / 'going')!r})\n"
+        "v.show(patient('P002'), styles(), cursor_mm=(39, -19, 13.5))"
+    )
+    page.wait_drawn(serial=2)
+    page.settle()
+    assert page.viewer().get_attribute("data-coarse") == "true"
+    assert stage.text("coarse").startswith("Coarse until all is here: ")
+    coarse = stage.pixels()
+    # bone, body and contours are where they are; no value is told of images that are not exact
+    for place, seen in (((28, 0), 241), ((0, 0), 76)):
+        assert patch(coarse, stage.at("axial", *place), 1).mean() == pytest.approx(seen, abs=12)
+    on_edge, inside = edge_hits(stage, coarse, "Expert A")
+    assert on_edge > 0.95
+    assert inside <= 0.12
+    assert [stage.text(f"readout-{name}") for name in ("hu", "suv")] == ["\u2013", "\u2013"]
+    assert "Expert A" in stage.text("readout-yes")
+    # it can be moved through
+    before = stage.text("caption-axial")
+    stage.locator.focus()
+    page.page.keyboard.press("PageUp")
+    page.until(lambda: stage.text("caption-axial") != before)
+    page.page.keyboard.press("PageDown")
+    (tmp_path / "going").touch()
+    page.until(lambda: page.viewer().get_attribute("data-coarse") is None)
+    page.settle()
+    page.until(lambda: stage.text("readout-hu") != "\u2013")
+    assert page.viewer().get_by_test_id("coarse").is_hidden()
+    # the same, but for the ring about what has the focus and the edges of letters
+    assert np.abs(stage.pixels() - whole)[4:-4, 4:-4].max() <= 2
+    assert np.abs(coarse - whole)[4:-4, 4:-4].max() > 20
 
 
 @pytest.mark.parametrize("cursor_mm", ["39.0, -19.0, 13.5", "-28.0, 0.0, -40.0"])

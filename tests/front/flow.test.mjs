@@ -7,7 +7,7 @@ import { actionOf, dragKind, wheelSlices } from "../../boneviz/show/front/input.
 import { Pictures, Wishes } from "../../boneviz/show/front/pictures.js";
 import { inWords, hottestDepth, valuesAt } from "../../boneviz/show/front/readout.js";
 import { lanes, partOf, placeOf } from "../../boneviz/show/front/scene.js";
-import { Store, emptyLoad, gunzip, place } from "../../boneviz/show/front/store.js";
+import { Store, drawable, emptyLoad, gunzip, place } from "../../boneviz/show/front/store.js";
 
 const lattice = { shape: [1, 2, 2], spacing: [1, 1, 1], origin: [0, 0, 0] };
 const soft = { volume: "probability_2", mip: "mip_probability_2", first: [0, 1, 0], profile: [[130], [130], [0, 130]] };
@@ -68,6 +68,31 @@ test("a load is ready once every byte came once", () => {
   assert.equal(load.ready, true);
 });
 
+test("coarse images stand in until the whole ones are here, and give no value away", () => {
+  const given = info(1);
+  const sparse = { shape: [1, 1, 2], spacing: [1, 2, 1], origin: [0, 0, 0] };
+  for (const name of ["ct", "pet"]) given.volumes[`coarse_${name}`] = { lattice: sparse, bytes: 4, type: "half" };
+  const load = emptyLoad(given);
+  place(load, "bits", 0, new Uint8Array(4));
+  place(load, "probability_2", 0, new Uint8Array(2));
+  place(load, "coarse_ct", 0, new Uint8Array(4));
+  place(load, "ct", 0, new Uint8Array(8));
+  assert.equal(load.begun, false);
+  place(load, "coarse_pet", 0, new Uint8Array([0, 0, 0, 0x3c]));
+  assert.equal(load.begun, true);
+  assert.equal(load.ready, false);
+  const drawn = () => drawable(load).map(([name, bytes, { lattice }]) => [name, bytes.length, lattice.shape]);
+  assert.deepEqual(drawn(), [["ct", 4, [1, 1, 2]], ["pet", 4, [1, 1, 2]], ["bits", 4, [1, 2, 2]], ["probability_2", 2, [1, 1, 2]]]);
+  const { hu, suv } = valuesAt(load, [0, 0, 1], {});
+  assert.deepEqual([hu, suv], ["\u2013", "\u2013"]);
+  assert.equal(hottestDepth(load, [0, 1, 1]), 0);
+  place(load, "pet", 0, new Uint8Array([0, 0, 0, 0, 0, 0, 0, 0x3c]));
+  assert.equal(load.ready, true);
+  assert.deepEqual(drawn().slice(0, 2), [["ct", 8, [1, 2, 2]], ["pet", 8, [1, 2, 2]]]);
+  assert.equal(valuesAt(load, [0, 1, 1], {}).suv, "1.00");
+  assert.equal(hottestDepth(load, [0, 0, 1]), 1);
+});
+
 test("a case is asked for once, and pieces of the one before are dropped", async () => {
   const model = fakeModel(info(1));
   const store = new Store(model, () => {});
@@ -107,7 +132,7 @@ test("the last view to leave takes the data and the handlers along", () => {
 });
 
 test("the readout takes the voxel that holds the crosshair", () => {
-  const load = emptyLoad(info(1));
+  const load = { ...emptyLoad(info(1)), ready: true };
   // half floats 1, -5, 0, 65504; the last axis runs fastest: (0, 0, 1) holds -5
   load.arrays.ct.set(new Uint8Array(Uint16Array.from([0x3c00, 0xc500, 0, 0x7bff]).buffer));
   load.arrays.pet.set(new Uint8Array(Uint16Array.from([0, 0x3c00, 0, 0xc500]).buffer));
@@ -125,7 +150,7 @@ test("the readout takes the voxel that holds the crosshair", () => {
 });
 
 test("a model marks where its probability reaches its threshold, whatever its bit", () => {
-  const load = emptyLoad(info(1));
+  const load = { ...emptyLoad(info(1)), ready: true };
   load.arrays.bits.set([0, 0, 0b100, 0b001]);
   // (0, 1, 0) 0.49, (0, 1, 1) 0.51: 125 and 130 of 255
   load.arrays.probability_2.set([125, 130]);

@@ -158,6 +158,40 @@ def test_pieces_are_small_and_fit_together(
     np.testing.assert_array_equal(received(viewer, "ct"), case.ct.array)
 
 
+def test_of_large_images_a_coarse_one_goes_ahead(
+    viewer: SliceViewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "COARSE_FROM", 23)
+    monkeypatch.setattr(packing, "COARSE_MOST", 6)
+    case = made_case(expert=label((1, 1, 1)))
+    viewer.show(case, styles_of([EXPERT]))
+    sent = [content["volume"] for content, _ in ask(viewer, kind="want", serial=1)]
+    assert sent == ["bits", "mip", "mip_bits", "coarse_ct", "coarse_pet", "ct", "pet"]
+    # of voxels of 2 x 1 x 3 mm every other goes along y, and then along x
+    np.testing.assert_array_equal(received(viewer, "coarse_ct"), case.ct.array[::2, ::2])
+    where = viewer.case_info["volumes"]["coarse_ct"]["lattice"]
+    whole = viewer.case_info["volumes"]["ct"]["lattice"]
+    assert where["origin"] == whole["origin"]
+    assert where["spacing"] == [
+        2 * whole["spacing"][0],
+        2 * whole["spacing"][1],
+        whole["spacing"][2],
+    ]
+    np.testing.assert_array_equal(received(viewer, "ct"), case.ct.array)
+
+
+def test_an_image_without_a_coarse_one_does_not_wait_for_the_other(
+    viewer: SliceViewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "COARSE_FROM", 23)
+    case = made_case(expert=label((1, 1, 1)))
+    small = Grid.straight((2, 3, 2), GRID.spacing_mm)
+    pet = Volume(np.ones(small.shape, dtype=np.float32), small, "SUVbw")
+    viewer.show(replace(case, pet=pet), styles_of([EXPERT]))
+    sent = [content["volume"] for content, _ in ask(viewer, kind="want", serial=1)]
+    assert sent == ["bits", "mip", "mip_bits", "pet", "coarse_ct", "ct"]
+
+
 def test_a_page_that_asks_for_an_earlier_case_gets_nothing(viewer: SliceViewer) -> None:
     case = made_case(expert=label((1, 1, 1)))
     viewer.show(case, styles_of([EXPERT]))

@@ -8,7 +8,7 @@ import { MAX_READERS } from "./scene.js";
 /** @typedef {import("./store.js").CaseInfo} CaseInfo */
 /** @typedef {import("./store.js").VolumeInfo} VolumeInfo */
 /** @typedef {{first: string, second: string, at: number}} DialTrait how far from the first model to the second, 0 to 1 */
-/** @typedef {{info: CaseInfo, arrays: Record<string, Uint8Array>}} Held a case, as far as it is drawn */
+/** @typedef {{info: CaseInfo, arrays: Record<string, Uint8Array>, ready: boolean}} Held a case, as far as it is drawn; ready: with its whole images */
 /** @typedef {Held & {made: string[]}} Blended with one more reader, whose volumes are new */
 
 const DIAL_VOLUMES = ["probability_dial", "mip_probability_dial"];
@@ -52,7 +52,7 @@ export function canBlend(dial, readers) {
  * @param {Held} held @param {DialTrait} dial @returns {Blended}
  */
 export function withBlend(held, dial) {
-  const { info, arrays } = held;
+  const { info, arrays, ready } = held;
   if (!canBlend(dial, info.readers)) return { ...held, made: [] };
   const parts = [dial.first, dial.second].map((name) => {
     const { volume, first } = /** @type {import("./modes.js").Probability} */ (info.readers.find((reader) => reader.name === name)?.probability);
@@ -100,6 +100,7 @@ export function withBlend(held, dial) {
   return {
     info: { ...info, readers: [...info.readers, reader], volumes: { ...info.volumes, ...volumes } },
     arrays: { ...arrays, [DIAL_VOLUMES[0]]: bytes, [DIAL_VOLUMES[1]]: flat },
+    ready,
     made: DIAL_VOLUMES,
   };
 }

@@ -127,9 +127,10 @@ export function buildChrome(act) {
     el("span", { class: "bv-group bv-end" }, exact, reset, help),
   );
   const legend = el("div", { class: "bv-legend", role: "group", "aria-label": "Readers' contours" });
+  const coarse = el("span", { class: "bv-coarse", "data-testid": "coarse", hidden: true });
   // where the outline between two models is named
   const dial = el("span", { class: "bv-dial-chip", "data-testid": "dial-chip", hidden: true });
-  const head = el("div", { class: "bv-head" }, patient, legend);
+  const head = el("div", { class: "bv-head" }, patient, coarse, legend);
 
   const cells = Object.fromEntries(["position", "hu", "suv", "yes", "probability"].map((name) => [name, el("span", { class: `bv-value bv-${name}`, "data-testid": `readout-${name}` })]));
   const petReading = el("i", { "data-testid": "pet-unit" }, "SUVbw");
@@ -157,7 +158,7 @@ export function buildChrome(act) {
     el("strong", {}, "Keyboard and mouse"), helpList, helpClose,
   );
   const pet = { petUnit: petFrom.firstChild, petReading, origin, originHead, originList };
-  return { patient, modes, preset, level, width, suvMin, suvMax, map, opacity, exact, bar, legend, dial, head, readout, cells, spoken, helpBox, helpClose, ...pet };
+  return { patient, modes, preset, level, width, suvMin, suvMax, map, opacity, exact, bar, legend, dial, coarse, head, readout, cells, spoken, helpBox, helpClose, ...pet };
 }
 
 /**

@@ -82,6 +82,11 @@ export class Pictures {
   /** A part of the bits has changed: Python, which has drawn it too, is asked anew at the next draw. */
   update() {}
 
+  /** @param {string} name */
+  free(name) {
+    this.volumes.delete(name);
+  }
+
   /** Forget the volumes of a case before. @param {string[]} names */
   retain(names) {
     for (const name of [...this.volumes.keys()]) if (!names.includes(name)) this.volumes.delete(name);

@@ -4,10 +4,11 @@ import { swatch, el } from "./chrome.js";
 import { centreOf, describePosition, flatIndex, isInside, voxelAt } from "./geometry.js";
 import { leastByte, thresholdOf } from "./modes.js";
 import { petText } from "./pet.js";
+import { sourceOf } from "./store.js";
 import { halfToNumber } from "./window.js";
 
 /** @typedef {import("./geometry.js").Vec3} Vec3 */
-/** @typedef {{info: import("./store.js").CaseInfo, arrays: Record<string, Uint8Array>}} Load */
+/** @typedef {import("./blend.js").Held} Load */
 /** @typedef {{position: string, hu: string, unit: string, suv: string, yes: import("./modes.js").Reader[], probabilities: [string, string][]}} Found */
 
 const NONE = "\u2013";
@@ -32,7 +33,8 @@ function byteAt(load, name, mm) {
 
 /** @param {Load} load @param {Vec3} mm @param {Record<string, number>} thresholds of the models @returns {Found} */
 export function valuesAt(load, mm, thresholds) {
-  const [hu, suv] = [halfAt(load, "ct", mm), halfAt(load, "pet", mm)];
+  // of coarse images no value is told
+  const [hu, suv] = ["ct", "pet"].map((name) => (sourceOf(load, name) === name ? halfAt(load, name, mm) : null));
   const bits = byteAt(load, "bits", mm);
   const probabilities = new Map();
   for (const { name, probability } of load.info.readers) {
@@ -52,8 +54,9 @@ export function valuesAt(load, mm, thresholds) {
 
 /** The y of the highest uptake along the line of sight of the projection. @param {Load} load @param {Vec3} mm */
 export function hottestDepth(load, mm) {
-  const { lattice } = load.info.volumes.pet;
-  const values = halves(load.arrays.pet);
+  const name = sourceOf(load, "pet");
+  const { lattice } = load.info.volumes[name];
+  const values = halves(load.arrays[name]);
   const voxel = voxelAt(lattice, mm);
   let best = -Infinity;
   let depth = mm[1];

@@ -7,7 +7,7 @@
 /** @typedef {import("./modes.js").Reader} Reader */
 /** @typedef {{lattice: Lattice, bytes: number, type: "half" | "bits" | "bytes", made?: boolean}} VolumeInfo */
 /** @typedef {{serial: number, patient: string, readers: Reader[], hu_range: [number, number], notes: string[], pet: import("./pet.js").PetInfo, volumes: Record<string, VolumeInfo>, box: [number[], number[]] | null, pair_colours: [string, string, string], heat_colours: string[], dial_colour: string, draws: string}} CaseInfo draws: whose outline may be drawn, or empty */
-/** @typedef {{info: CaseInfo, arrays: Record<string, Uint8Array>, seen: Set<string>, received: number, total: number, ready: boolean, easel?: import("./easel.js").Easel}} Load */
+/** @typedef {{info: CaseInfo, arrays: Record<string, Uint8Array>, seen: Set<string>, received: number, total: number, first: number, begun: boolean, ready: boolean, easel?: import("./easel.js").Easel}} Load first: bytes without which nothing is drawn; begun: they are here; ready: all is */
 
 /** @type {Map<string, Store>} */
 const stores = new Map();
@@ -29,6 +29,27 @@ export async function gunzip(packed) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
+const COARSE = "coarse_";
+
+/** Whether a volume has a coarse one that goes ahead. @param {CaseInfo} info @param {string} name */
+function isLate(info, name) {
+  return COARSE + name in info.volumes;
+}
+
+/** Which volume is drawn under a name: the coarse one until the whole is here. @param {{info: CaseInfo, ready: boolean}} load @param {string} name */
+export function sourceOf({ info, ready }, name) {
+  return !ready && isLate(info, name) ? COARSE + name : name;
+}
+
+/** The volumes to draw, each by its name. @param {Load} load @returns {[string, Uint8Array, VolumeInfo][]} */
+export function drawable(load) {
+  const names = Object.keys(load.info.volumes).filter((name) => !name.startsWith(COARSE));
+  return names.map((name) => {
+    const source = sourceOf(load, name);
+    return [name, load.arrays[source], load.info.volumes[source]];
+  });
+}
+
 /** An empty load of a case. @param {CaseInfo} info @returns {Load} */
 export function emptyLoad(info) {
   const entries = Object.entries(info.volumes);
@@ -38,6 +59,8 @@ export function emptyLoad(info) {
     seen: new Set(),
     received: 0,
     total: entries.reduce((sum, [, volume]) => sum + volume.bytes, 0),
+    first: entries.reduce((sum, [name, volume]) => sum + (isLate(info, name) ? 0 : volume.bytes), 0),
+    begun: false,
     ready: false,
   };
 }
@@ -49,6 +72,8 @@ export function place(load, name, offset, piece) {
   load.seen.add(key);
   load.arrays[name].set(piece, offset);
   load.received += piece.byteLength;
+  if (!isLate(load.info, name)) load.first -= piece.byteLength;
+  load.begun = load.first <= 0;
   load.ready = load.received >= load.total;
 }
 

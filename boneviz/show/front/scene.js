@@ -329,7 +329,7 @@ export class Scene {
     gl.uniform1ui(this.at("uDashed"), bitsOf(lines, (line) => line.dashed));
     const padded = Array.from({ length: MAX_READERS }, (_, i) => lines[i]);
     gl.uniform3fv(this.at("uReaderColour"), padded.flatMap((line) => (line ? rgb(line.colour) : [0, 0, 0])));
-    const lineWidth = 1.8 * ratio;
+    const lineWidth = 1.5 * ratio;
     // two lines alone may run on one edge: the dashes of one lie over the other
     const lane = shown.fill.kind === "none" ? lanes(lines) : lines.map(() => 0);
     gl.uniform1fv(this.at("uLane"), padded.map((line, i) => (line ? lane[i] * lineWidth : 0)));

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
+from pydicom.dataset import FileDataset
 
 from boneviz.dicombytes import require_sound_meta
 from boneviz.dicomvalues import (
@@ -35,7 +36,15 @@ from boneviz.dicomvalues import (
 from boneviz.errors import ImageFileError
 from boneviz.petheader import PetHeader
 
-__all__ = ["MULTIFRAME", "FileHeader", "NotDicomError", "PixelFormat", "Slice", "read_header"]
+__all__ = [
+    "MULTIFRAME",
+    "FileHeader",
+    "NotDicomError",
+    "PixelFormat",
+    "Slice",
+    "read_header",
+    "read_without_pixels",
+]
 
 MOST_AT_ONCE = 2**16
 DEFLATED = b"1.2.840.10008.1.2.1.99"
@@ -166,6 +175,21 @@ def read_header(path: Path) -> FileHeader:
             f"{path}: cannot be read as DICOM ({type(error).__name__}); the file is damaged or "
             "truncated, copy it again from its source"
         ) from None
+
+
+def read_without_pixels(path: Path) -> FileDataset:
+    """Read all elements of one file before its pixels, within the bounds of `read_header`.
+
+    Call it inside `boneviz.dicombytes.refusing`.
+
+    Raises
+    ------
+    ImageFileError
+        A sequence in the File Meta Information, or a deflated file that inflates to too much.
+    """
+    with _Within(io.FileIO(path)) as stream:
+        require_sound_meta(stream)
+        return pydicom.dcmread(stream, stop_before_pixels=True)
 
 
 def _pixel_bytes(stream: Any, dataset: pydicom.Dataset) -> tuple[int, int] | None:

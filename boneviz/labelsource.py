@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pydicom
-
 from boneviz.case import Reader
 from boneviz.dicombytes import refusing
 from boneviz.dicomfiles import Series, find_series
+from boneviz.dicomheader import read_without_pixels
 from boneviz.dicomseg import read_segments
 from boneviz.errors import BonevizError, ImageFileError, InputError
 from boneviz.files import sha256_of
@@ -160,7 +159,7 @@ def source_series(series: Series, grid: Grid) -> SourceSeries:
     headers = []
     for path in series.paths:
         with refusing(path, "DICOM"):
-            headers.append(pydicom.dcmread(path, stop_before_pixels=True))
+            headers.append(read_without_pixels(path))
     return SourceSeries.of(headers, grid)
 
 

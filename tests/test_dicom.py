@@ -6,7 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dicommade import PET_FACTOR, Edit, uid, write_ct_series, write_pet_series
+from dicommade import (
+    PET_FACTOR,
+    Edit,
+    put_sequence_into_meta,
+    uid,
+    write_ct_series,
+    write_pet_series,
+)
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
@@ -288,6 +295,16 @@ def test_truncated_compressed_pixels_are_refused_with_the_path(tmp_path: Path) -
     paths[1].write_bytes(paths[1].read_bytes()[:-600])
     with pytest.raises(ImageFileError, match=r"ct0001\.dcm: .*RLE Lossless .* cannot be decoded"):
         read_ct(only_series(tmp_path))
+
+
+def test_a_file_exchanged_for_one_with_a_sequence_in_its_meta_information_is_refused(
+    tmp_path: Path,
+) -> None:
+    paths = write_ct_series(tmp_path, syntax=SYNTAXES["RLE"])
+    series = only_series(tmp_path)
+    put_sequence_into_meta(paths[1], 1)
+    with pytest.raises(ImageFileError, match=r"ct0001\.dcm: a sequence in the File Meta Inform"):
+        read_ct(series)
 
 
 def test_a_claim_of_65535_cubed_is_refused_before_anything_is_allocated(tmp_path: Path) -> None:

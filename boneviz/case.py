@@ -28,6 +28,9 @@ __all__ = [
 ReaderKind = Literal["expert", "model", "learner"]
 # the variants of models that learned from one modality, as `boneviz.train.model_of` names them
 CT_ONLY, PET_ONLY = "CT only", "PET only"
+# stems of what lies beside an expert's KEY.nii.gz in a patient's folder: ct.nii.gz, pet.nii.gz with
+# pet.json, and import.json
+STEMS_OF_A_CASE = ("ct", "pet", "import")
 # patient, session and a suffix make one name, of which no file's is longer than 255
 MOST_BYTES_OF_NAME = 100
 Intent = Literal["high-sensitivity", "high-specificity", "none"]
@@ -39,7 +42,8 @@ class Reader:
 
     Parameters
     ----------
-    name : shown everywhere, unique within a cohort
+    name : shown everywhere, unique within a cohort; an expert's is none of ``ct``, ``pet`` and
+        ``import``, after which files of the scan itself are named
     kind : ``expert``, ``model``, or ``learner``: a person whose drawing nobody is measured by
     intent : ``high-sensitivity`` (nothing missed), ``high-specificity`` (only what is
         certain) or ``none``
@@ -69,6 +73,12 @@ class Reader:
             raise InputError(
                 f"reader {self.name}: kind {self.kind!r}, "
                 f"expected one of {', '.join(get_args(ReaderKind))}"
+            )
+        if self.kind == "expert" and self.key in STEMS_OF_A_CASE:
+            raise InputError(
+                f"an expert named {self.name!r}: the outline would be stored over the scan's own "
+                f"file, or beside it under its name ({self.key} in a patient's folder); choose "
+                f"another name, such as 'Reader {self.name.strip()}'"
             )
         if self.intent not in get_args(Intent):
             raise InputError(

@@ -37,8 +37,6 @@ __all__ = [
     "source_series",
 ]
 
-# stems of a case's own files
-FILES = ("ct", "pet", "import")
 MASKS = (".nii", ".nii.gz", ".nrrd", ".nhdr")
 
 
@@ -114,12 +112,11 @@ def reader_sources(given: Sequence[str]) -> tuple[LabelSource, ...]:
                 f"--labels {each!r}: expected NAME=WHERE, such as 'Expert A=masks/a' or "
                 "'Expert A=Lesion*'"
             )
-        if Reader(name).key in FILES:
-            raise InputError(
-                f"--labels {each!r}: an expert of that name would be stored over the scan's own "
-                "file; choose another name"
-            )
-        sources.append(_source(Reader(name), said))
+        try:
+            reader = Reader(name)
+        except InputError as error:
+            raise InputError(f"--labels {each!r}: {error}") from error
+        sources.append(_source(reader, said))
     names = [source.reader.key for source in sources]
     if twice := [s.reader.name for s in sources if names.count(s.reader.key) > 1]:
         raise InputError(f"--labels {twice[0]} twice: expected each expert once")

@@ -295,7 +295,7 @@ def test_an_expert_called_as_a_scans_file_is_refused_wherever_a_cohort_is_made(
     table = pd.DataFrame(
         {"patient_id": ["P1"], "ct": ["c.nii"], "pet": ["p.nii"], "PET": ["m.nii"]}
     )
-    with pytest.raises(InputError, match="expert named 'PET': .*choose another name"):
+    with pytest.raises(InputError, match=r"expert named 'PET': .*choose another name"):
         Cohort.from_table(table, name="made", root=tmp_path)
     (tmp_path / "cohort.toml").write_text('format = 1\nname = "n"\nreaders = [{name = "Ct"}]\n')
     with pytest.raises(CohortError, match=r"cohort\.toml: an expert named 'Ct': .*another name"):

@@ -110,6 +110,9 @@ class FileHeader:
     frame_of_reference_uid: str | None
     patient_id: str
     patient_name: str
+    id_issuer: str
+    birth_date: str
+    sex: str
     study_at: datetime | None
     series_at: datetime | None
     acquired_at: datetime | None
@@ -229,6 +232,9 @@ def _header(
         frame_of_reference_uid=text(dataset, "FrameOfReferenceUID") or None,
         patient_id=words(dataset, "PatientID"),
         patient_name=words(dataset, "PatientName"),
+        id_issuer=words(dataset, "IssuerOfPatientID"),
+        birth_date=text(dataset, "PatientBirthDate"),
+        sex=text(dataset, "PatientSex"),
         study_at=moment(dataset, "StudyDate", "StudyTime"),
         series_at=moment(dataset, "SeriesDate", "SeriesTime"),
         acquired_at=moment(dataset, "AcquisitionDate", "AcquisitionTime"),

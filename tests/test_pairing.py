@@ -402,3 +402,52 @@ def test_a_name_that_is_absent_contradicts_none(tmp_path: Path) -> None:
     pet(tmp_path)
     ct(tmp_path, "ct", edit=without("PatientName"))
     assert len(plan(tmp_path).sessions) == 1
+
+
+WHO = {
+    "PatientBirthDate (0010,0030)": ("19500301", "19510301"),
+    "PatientSex (0010,0040)": ("M", "F"),
+    "IssuerOfPatientID (0010,0021)": ("North Clinic", "South Clinic"),
+}
+
+
+def two_studies(folder: Path, keyword: str, first: str, second: str) -> Plan:
+    """Write two studies of one patient, a PET and a CT each, that say this of the patient."""
+    for study, date, value in (("first", "20240229", first), ("second", "20240320", second)):
+
+        def edit(_: int, ds: Dataset, date: str = date, value: str = value) -> None:
+            ds.StudyDate = date
+            setattr(ds, keyword, value)
+
+        pet(folder / study, study=study, edit=edit)
+        ct(folder / study, "ct", study=study, edit=edit)
+    return plan(folder)
+
+
+@pytest.mark.parametrize("tag", WHO)
+def test_two_people_in_two_studies_of_one_id_are_refused_without_their_data(
+    tmp_path: Path, tag: str
+) -> None:
+    made = two_studies(tmp_path, tag.split()[0], *WHO[tag])
+    assert made.sessions == () and len(made.refused) == 2
+    for _, said in made.refused:
+        assert f"series 1 and 3 have one PatientID (0010,0020) and two values of {tag}" in said
+        assert not any(value.casefold() in said.casefold() for value in WHO[tag] if len(value) > 1)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "first", "second"),
+    [
+        pytest.param("PatientBirthDate", "19500301", "", id="a date of birth that is absent"),
+        pytest.param("PatientBirthDate", "19500301", "1950", id="a part of it"),
+        pytest.param("PatientBirthDate", "19500301", "1950.03.01", id="as old systems write it"),
+        pytest.param("PatientSex", "M", "", id="no sex"),
+        pytest.param("PatientSex", "F", "O", id="other, where nobody said"),
+        pytest.param("IssuerOfPatientID", "North Clinic", "", id="no issuer"),
+        pytest.param("IssuerOfPatientID", "North Clinic", "NORTH  CLINIC", id="one issuer"),
+    ],
+)
+def test_what_one_study_leaves_open_contradicts_none(
+    tmp_path: Path, keyword: str, first: str, second: str
+) -> None:
+    assert len(two_studies(tmp_path, keyword, first, second).sessions) == 2

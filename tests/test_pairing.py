@@ -191,6 +191,7 @@ def test_an_uncorrected_pet_is_never_taken_for_suv(tmp_path: Path) -> None:
     made = plan(tmp_path)
     ((_, said),) = made.refused
     assert "corrected for attenuation (CorrectedImage (0028,0051) with ATTN)" in said
+    assert said.endswith("; give such a series, or load it without SUV (--as-counts)")
     (session,) = plan(tmp_path, as_counts=True).sessions
     assert session.suv is None
     assert "without ATTN" in session.without_suv
@@ -227,6 +228,24 @@ def test_the_ct_of_another_study_is_named(tmp_path: Path) -> None:
     where = number(made, "ct")
     assert f"; series {where} has that frame and lies in another study" in said
     assert "StudyInstanceUID (0020,000D)" in said
+
+
+@pytest.mark.parametrize("as_counts", [False, True])
+@pytest.mark.parametrize("corrected", [False, True])
+def test_of_a_pet_cut_short_counts_are_not_advised(
+    tmp_path: Path, corrected: bool, as_counts: bool
+) -> None:
+    """Four slices of which the last two are missing, which counts do not bring back."""
+    pet(tmp_path, edit=None if corrected else uncorrected)
+    ct(tmp_path, "ct")
+    for path in sorted((tmp_path / "pet").iterdir())[2:]:
+        path.unlink()
+    ((_, said),) = plan(tmp_path, as_counts=as_counts).refused
+    if corrected or as_counts:
+        assert "2 slices of a PET, and NumberOfSlices (0054,0081) says 4" in said
+    else:
+        assert "(series 2: not corrected for attenuation)" in said
+    assert said.endswith("; give such a series")
 
 
 def unnumbered(_: int, ds: Dataset) -> None:

@@ -14,6 +14,7 @@ from boneviz.petrecord import PetUnit
 from boneviz.volume import Volume
 
 __all__ = [
+    "DEFAULT_THRESHOLD",
     "Case",
     "CaseRef",
     "Failure",
@@ -33,6 +34,8 @@ CT_ONLY, PET_ONLY = "CT only", "PET only"
 STEMS_OF_A_CASE = ("ct", "pet", "import")
 # patient, session and a suffix make one name, of which no file's is longer than 255
 MOST_BYTES_OF_NAME = 100
+#: from which probability on a voxel is inside a model's outline, where nobody says otherwise
+DEFAULT_THRESHOLD = 0.5
 Intent = Literal["high-sensitivity", "high-specificity", "none"]
 
 
@@ -304,7 +307,7 @@ class Prediction:
                 "use the prediction of the fold that held the patient out"
             )
 
-    def mask(self, threshold: float = 0.5) -> Volume:
+    def mask(self, threshold: float = DEFAULT_THRESHOLD) -> Volume:
         """Return the voxels whose probability is at least `threshold`, 0 < threshold <= 1."""
         if not 0 < threshold <= 1:
             raise InputError(f"threshold {threshold}: expected above 0 and at most 1")

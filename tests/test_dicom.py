@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from dicommade import (
 )
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from tqdm import tqdm
 
 from boneviz.dicom import Series, find_series, read_ct, read_grid, read_pet, suv_derivation
 from boneviz.errors import BonevizError, GridError, ImageFileError, InputError
@@ -357,3 +359,73 @@ def test_a_real_ct_agrees_with_pydicom(realdata: Path) -> None:
     hu[lowest.pixel_array == lowest.PixelPaddingValue] = -1024
     np.testing.assert_array_equal(ct.array[:, :, 0].T, hu)
     assert ct.array.dtype == np.int16
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[tqdm[Any]]:
+    """Return the bars that are shown from now on."""
+    made: list[tqdm[Any]] = []
+
+    class Known(tqdm):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            if not self.disable:
+                made.append(self)
+
+    monkeypatch.setattr("boneviz.bars.tqdm", Known)
+    return made
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2.5"])
+def test_a_bar_counts_the_slices_that_were_read(
+    tmp_path: Path, made: list[tqdm[Any]], syntax: str
+) -> None:
+    """Four slices, plain or RLE, which processes decode."""
+    write_ct_series(tmp_path / "ct", STORED, syntax=syntax)
+    write_pet_series(tmp_path / "pet", STORED)
+    read_ct(only_series(tmp_path / "ct"), progress=True)
+    read_pet(only_series(tmp_path / "pet"), progress=True)
+    assert [(bar.desc, bar.total, bar.n) for bar in made] == [
+        ("reading CT", 4, 4),
+        ("reading PET", 4, 4),
+    ]
+
+
+def test_the_bar_of_hu_beyond_int16_begins_anew(tmp_path: Path, made: list[tqdm[Any]]) -> None:
+    # 32000 + 1000 HU on the last slice alone: all are read again as float32
+    stored = np.zeros((4, 3, 2), np.int16)
+    stored[3] = 32000
+    write_ct_series(tmp_path, stored, edit=scaled(1, 1000))
+    assert read_ct(only_series(tmp_path), progress=True).array.dtype == np.float32
+    assert [bar.n for bar in made] == [4]
+
+
+def test_no_bar_where_none_was_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_ct_series(tmp_path, STORED)
+    read_ct(only_series(tmp_path))
+    assert capsys.readouterr().err == ""
+
+
+def test_ctrl_c_ends_reading_before_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C after the first of 64 slices of 20 ms each, of which eight are read at a time."""
+    write_ct_series(tmp_path, np.zeros((64, 3, 2), np.int16))
+    series = only_series(tmp_path)
+    begun: list[int] = []
+
+    def slow(_: object, frame: int, __: object) -> None:
+        begun.append(frame)
+        time.sleep(0.02)
+
+    class Pressed(tqdm):
+        def update(self, *_: object) -> bool | None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("boneviz.dicom.read_stored", slow)
+    monkeypatch.setattr("boneviz.bars.tqdm", Pressed)
+    with pytest.raises(KeyboardInterrupt):
+        read_ct(series, progress=True)
+    assert 1 <= len(begun) <= 32

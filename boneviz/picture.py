@@ -23,6 +23,7 @@ from boneviz.volume import Volume
 
 __all__ = [
     "LETTERS",
+    "NORMALS",
     "Display",
     "Mode",
     "Overlay",
@@ -43,6 +44,8 @@ _VIEWS: dict[Plane, tuple[int, bool, int, bool]] = {
     "coronal": (0, True, 2, True),
     "sagittal": (1, True, 2, True),
 }
+#: the axis along which slices of a plane are counted, of an array and of RAS alike
+NORMALS: dict[Plane, int] = {"axial": 2, "coronal": 1, "sagittal": 0}
 #: letters at the left, right, top and bottom of each plane
 LETTERS: dict[Plane, tuple[str, str, str, str]] = {
     "axial": ("R", "L", "A", "P"),

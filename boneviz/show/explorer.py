@@ -9,7 +9,6 @@ from typing import Any
 
 import ipywidgets as widgets
 import pandas as pd
-from IPython.display import display
 
 from boneviz.case import Reader, experts_first
 from boneviz.cohort import Cohort
@@ -26,6 +25,7 @@ from boneviz.show.ahead import Ahead, following
 from boneviz.show.atlas import AtlasPanel, FoundRegions
 from boneviz.show.dial import OperatingPanel
 from boneviz.show.keep import KeepBar, files_of
+from boneviz.show.lasting import LastingBox
 from boneviz.show.later import TURN, Later
 from boneviz.show.link import Look, link_of, read_link
 from boneviz.show.page import alert, close_all, panels, prose, title, unheard
@@ -57,7 +57,7 @@ from boneviz.show.state import (
     toggle_star,
     turn_dial,
 )
-from boneviz.show.still import LastPicture, bundle_of, still_html
+from boneviz.show.still import bundle_of, patients_html, still_html
 from boneviz.show.strip import StripPanel
 from boneviz.show.surfaces import SurfaceView
 from boneviz.show.tables import METRICS, MatrixView, PatientTable, patient_table
@@ -66,11 +66,10 @@ from boneviz.show.viewer import SliceViewer
 
 __all__ = ["Explorer"]
 
-CLOSED = "This explorer is closed; open another."
 ONE_READER = "One reader alone: there is nobody to compare with."
 
 
-class Explorer(widgets.VBox):
+class Explorer(LastingBox):
     """Where two experts and their models agree and differ, patient by patient.
 
     Parameters
@@ -156,7 +155,6 @@ class Explorer(widgets.VBox):
         self.keep = KeepBar(
             files_of(self.as_table, self._report), link=self.link, on_open=self.open_link
         )
-        self._last = LastPicture(self._still)
         super().__init__(
             [
                 self._title,
@@ -178,7 +176,9 @@ class Explorer(widgets.VBox):
                 self.viewer,
                 self.keep,
                 self.surfaces.widget,
-            ]
+            ],
+            words=f"Explorer of {cohort.name}",
+            still=self._still,
         )
         self.add_class("boneviz-explorer")
         self._metric.observe(self._new(choose_metric), names="value")
@@ -196,7 +196,7 @@ class Explorer(widgets.VBox):
         self._render_case(shown)
         if state is not None:
             self.open_link(state)
-        self.viewer.observe(self._last.renew)
+        self.viewer.observe(self.last.renew)
 
     def go(self, state: ViewState) -> None:
         """Show another state; only what differs is drawn anew.
@@ -305,26 +305,9 @@ class Explorer(widgets.VBox):
             return
         self._later.cancel()
         self._ahead.close()
-        self._last.stop()
-        # the matrix is on no page where there is nothing to compare
-        for part in (*self.children, self.matrix.widget, self.layout):
-            close_all(part)
+        # on no page where there is nothing to compare
+        close_all(self.matrix.widget)
         super().close()
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any] | None:
-        """Offer a still picture and a table beside the widget, to front ends that cannot run it."""
-        live = super()._repr_mimebundle_(**kwargs)
-        return None if live is None else {**self._still(), **live}
-
-    def _ipython_display_(self) -> None:
-        if self.comm is None:
-            display({"text/plain": CLOSED}, raw=True)
-            return
-        # two outputs: a widget's own cannot be renewed without starting it anew
-        live = super()._repr_mimebundle_()
-        if live is not None:
-            display({**live, "text/plain": f"Explorer of {self._cohort.name}"}, raw=True)
-            self._last.display()
 
     def _report(self) -> str:
         return report_page(
@@ -338,7 +321,8 @@ class Explorer(widgets.VBox):
     def _still(self) -> dict[str, str]:
         still = self.viewer.still()
         title = f"of {self._cohort.name}; table: {_label(self.state.metric)}"
-        return bundle_of(still, still_html(title, still, self.as_table("patients")))
+        table = patients_html(self.as_table("patients"))
+        return bundle_of(still, still_html(title, still, below=table))
 
     def _open(self, state: ViewState) -> None:
         try:
@@ -400,7 +384,7 @@ class Explorer(widgets.VBox):
         self._metric.value = self.state.metric
         table = patient_table(self.scores, self.state.case_ids, metric=self.state.metric)
         self.table.show(table, metric=self.state.metric)
-        self._last.renew()
+        self.last.renew()
         if not self.scores:
             self._words.value = ONE_READER
             self.strip.say(ONE_READER)

@@ -216,7 +216,7 @@ def test_a_closed_explorer_says_so_where_it_is_displayed(
         explorer.as_table("patient")
     explorer.close()
     explorer._ipython_display_()
-    assert "This explorer is closed; open another." in capsys.readouterr().out
+    assert ": closed; open it again." in capsys.readouterr().out
 
 
 def test_closing_leaves_no_widget_and_no_case_in_memory(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import io
 import json
@@ -19,9 +18,8 @@ from PIL import Image
 
 from boneviz.case import Reader
 from boneviz.palette import DIAL, PAIR_COLOURS, rgb_of
-from boneviz.show import still
 from boneviz.show.plan import pair_of, plan_of
-from boneviz.show.still import LastPicture, still_html
+from boneviz.show.still import patients_html, still_html
 from boneviz.show.viewer import VIEWS, SliceViewer
 from boneviz.volume import Grid, Volume
 from show.test_viewer import run_node
@@ -111,7 +109,7 @@ def test_names_are_text_and_long_tables_are_cut(viewer: SliceViewer) -> None:
     readers = tuple(replace(reader, name=BAD + reader.name) for reader in READERS)
     viewer.show(patient(BAD, readers), styles(readers))
     table = pd.DataFrame({"Patient": [BAD] * 40, BAD: [0.5, None] * 20})
-    seen = Seen(still_html(BAD, viewer.still(), table))
+    seen = Seen(still_html(BAD, viewer.still(), below=patients_html(table)))
     pictures = [attributes for tag, attributes in seen.tags if tag == "img"]
     assert len(pictures) == 1
     assert str(pictures[0]["src"]).startswith("data:image/png;base64,")
@@ -130,38 +128,6 @@ def test_a_front_end_chooses_widget_picture_or_text(viewer: SliceViewer) -> None
     assert len(bundle["image/png"]) < 200_000
     # nothing shown yet, nothing to picture
     assert set(SliceViewer()._repr_mimebundle_()[0]) == {view, "text/plain"}
-
-
-def test_the_last_picture_is_renewed_once_all_rests(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown: list[tuple[str, dict[str, str], str]] = []
-    monkeypatch.setattr(still, "SETTLE_S", 0.05)
-    for name in ("display", "update_display"):
-        monkeypatch.setattr(
-            still,
-            name,
-            lambda data, name=name, **how: shown.append((name, data, how["display_id"])),
-        )
-    made: list[int] = []
-    last = LastPicture(lambda: made.append(1) or {"text/plain": str(len(made))})
-
-    async def use() -> None:
-        last.renew()
-        await asyncio.sleep(0.15)
-        assert shown == []  # never displayed: nothing to renew
-        last.display()
-        for _ in range(5):
-            last.renew()
-        await asyncio.sleep(0.3)
-        last.renew()
-        last.cancel()
-        await asyncio.sleep(0.15)
-
-    asyncio.run(use())
-    assert [(name, data["text/plain"]) for name, data, _ in shown] == [
-        ("display", "1"),
-        ("update_display", "2"),
-    ]
-    assert shown[0][2] == shown[1][2]
 
 
 def test_pictures_show_the_pair_that_the_page_shows() -> None:

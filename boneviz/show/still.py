@@ -95,7 +95,8 @@ def still_picture(
     for picture in pictures:
         sheet.paste(picture, (x, (size[1] - picture.height) // 2))
         x += picture.width + GAP
-    return png_of(np.asarray(sheet), colours=COLOURS)
+    lines = [line["colour"] for line in plan.lines]
+    return png_of(np.asarray(sheet), colours=COLOURS, exact=lines)
 
 
 def still_html(title: str, still: Still, *, below: str = "") -> str:

@@ -75,12 +75,10 @@ def cohort(tmp_path: Path) -> Cohort:
     return Cohort.open(tmp_path / "cohort")
 
 
-def kept_in(file: Path) -> tuple[str, list[NDArray[np.uint8]]]:
-    """Return the text of a notebook's file, and its pictures' pixels; each lies there twice."""
-    text = file.read_text(encoding="utf-8")
-    pictures = set(re.findall(r"iVBORw0KGgo[\w+/=]+", text))
-    streams = [io.BytesIO(base64.b64decode(each)) for each in pictures]
-    return text, [np.asarray(Image.open(stream).convert("RGB")) for stream in streams]
+def picture_of(data: str) -> NDArray[np.int16]:
+    """Return the pixels of a picture in base64."""
+    stream = io.BytesIO(base64.b64decode(data))
+    return np.asarray(Image.open(stream).convert("RGB")).astype(np.int16)
 
 
 def opened(
@@ -350,44 +348,52 @@ def test_the_notebooks_file_holds_no_label_before_commitment_and_then_the_last_p
     masks = [noise(10 * int(first == "P002") + k) for k in range(2)]
     experts = (FIRST_RGB, SECOND_RGB)
 
-    def kept(*words: str) -> tuple[str, list[NDArray[np.uint8]]]:
-        """Save until the still picture says these words, and return what the file holds then."""
-        page.until(lambda: all(w in str(still.text_content()) for w in words), seconds=30)
+    def seen() -> str:
+        """Return the still picture in the page, in base64."""
+        return str(still.locator("img").get_attribute("src")).partition("base64,")[2]
+
+    def drawn(*colours: tuple[int, int, int]) -> bool:
+        return all(near(picture_of(seen()), colour, 0) > 20 for colour in colours)
+
+    def kept(words: str) -> str:
+        """Save once the still picture is of these words; return the file, its picture looked at."""
+        page.until(lambda: words in str(still.text_content()), seconds=30)
         page.page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
-        page.until(lambda: all(w in file.read_text(encoding="utf-8") for w in words))
-        return kept_in(file)
+        page.until(lambda: seen() in file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        # as HTML and as a picture of its own, and no other
+        assert set(re.findall(r"iVBORw0KGgo[\w+/=]+", text)) == {seen()}
+        return text
 
     # the crosshair lies in both experts' noise: where they are drawn at all, they are here
-    page.run("session.canvas.cursor_mm = [26.0, -10.0, 0.0]")
-    press(page, "tool-brush")
+    page.run("session.canvas.cursor_mm = [26.0, -10.0, 1.5]")
+    page.until(lambda: stage.text("caption-axial").startswith("Axial  S 1.5 mm"))
     page.page.keyboard.press("Escape")
+    press(page, "tool-brush")
+    type_in(page, "draw-radius", "9")
     page.page.mouse.click(*stage.on_page("axial", 30, 10))
-    agreed(page)
-    before = still.inner_html()
-    page.until(lambda: still.inner_html() != before, seconds=30)
-    text, pictures = kept("case 1 of 2, read by Kim")
+    page.until(lambda: drawn(LEARNER_RGB), seconds=30)
+    text = kept("case 1 of 2, read by Kim")
     assert not re.search("Reader|Expert", text)
-    assert traces([file.read_bytes()], masks[0]) | traces([file.read_bytes()], masks[1]) == set()
-    (picture,) = pictures
-    assert near(picture.astype(np.int16), LEARNER_RGB, 40) > 20
-    assert max(near(picture.astype(np.int16), rgb, 40) for rgb in experts) < 20
+    assert traces([text.encode()], masks[0]) | traces([text.encode()], masks[1]) == set()
+    assert not any(drawn(rgb) for rgb in experts)
 
-    # committed, the same search finds both experts
+    # committed, the same look finds both experts
     whole.get_by_role("button", name="Commit", exact=True).click()
     whole.get_by_role("button", name="Commit for good").click()
     page.wait_drawn(serial=2)
-    text, pictures = kept("Reader 1: Dice", "This case")
+    text = kept("Reader 1: Dice")
+    assert "This case" in text
     assert "Expert" not in text
-    (picture,) = pictures
-    assert min(near(picture.astype(np.int16), rgb, 40) for rgb in (*experts, LEARNER_RGB)) > 20
+    assert drawn(*experts)
 
     # and of the next case the file holds nothing again
     whole.get_by_role("button", name="Next case").click()
     page.wait_drawn(serial=3)
-    text, pictures = kept("case 2 of 2", "The session so far, 1 case")
+    text = kept("case 2 of 2")
+    assert "The session so far, 1 case" in text
     assert "Reader 1: Dice" not in text
-    (picture,) = pictures
-    assert max(near(picture.astype(np.int16), rgb, 40) for rgb in experts) < 20
+    assert not any(drawn(rgb) for rgb in experts)
 
     # opened without its kernel, the notebook shows this picture and table and no error
     lab.stop_kernels()

@@ -60,6 +60,15 @@ def test_three_planes_at_the_cursor_with_the_contours_that_are_on(viewer: SliceV
     assert near(image, orange) > 50
 
 
+def test_contours_keep_their_colours_in_few(viewer: SliceViewer) -> None:
+    image = picture_of(viewer)
+    for style in styles():
+        assert near(image, style.colour, within=0) > 30
+    # one line among uptake of every colour
+    viewer.visible, viewer.mode, viewer.suv_max = ["Expert B"], "pet", 2.0
+    assert near(picture_of(viewer), styles()[1].colour, within=0) > 30
+
+
 def test_it_follows_view_and_look(viewer: SliceViewer) -> None:
     grey = picture_of(viewer)
     viewer.mode = "ct"

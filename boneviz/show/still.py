@@ -33,9 +33,10 @@ MOST_PIXELS = 340  # of one plane, each way
 GAP = 4
 NORMALS: dict[Plane, int] = {"axial": 2, "sagittal": 0, "coronal": 1}
 # while the viewer is alive the picture is not needed; where it cannot be, neither is what stands in
-# the place of a widget that cannot be found
+# the place of a widget that cannot be found. An output may hold both, in an area of its own.
 STYLE = (
-    ".jp-OutputArea:has(.bv-root[data-drawn]) .jp-OutputArea-child:has(.boneviz-still),"
+    ".jp-OutputArea:has(.bv-root[data-drawn])"
+    " .jp-OutputArea-child:has(.boneviz-still):not(:has(.bv-root)),"
     ".jp-OutputArea:has(.boneviz-still) .lm-Panel.jp-OutputArea-output:not(:has(*))"
     " {display:none}"
 )

@@ -61,11 +61,12 @@ def title(cohort: Cohort, case_id: str) -> str:
     n = len(cohort.patients)
     kind = ("synthetic " if cohort.synthetic else "") + ("patient" if n == 1 else "patients")
     return (
-        f'<div style="font-size:18px;font-weight:600">{html.escape(cohort.name)}'
+        f'<div style="font-size:18px;font-weight:600;line-height:1.4">{html.escape(cohort.name)}'
         f'<span style="font-size:13px;font-weight:400;opacity:.75"> &ensp;{n} '
         f"{kind} &ensp;·&ensp; shown: {html.escape(case_id)} &ensp;·&ensp; "
         "research and teaching only, not for diagnosis</span></div>"
-        f'<div style="font-size:12px;opacity:.75">{html.escape(cohort.provenance)}</div>'
+        '<div style="font-size:12px;line-height:1.4;opacity:.75">'
+        f"{html.escape(cohort.provenance)}</div>"
     )
 
 

@@ -31,6 +31,8 @@ COLOURS = 160  # of the picture, which lies in the notebook's file
 MOST_ROWS = 30
 MOST_PIXELS = 340  # of one plane, each way
 GAP = 4
+PALE = "#f0f4f8"
+BARS_MM = (200, 100, 50, 20, 10, 5)
 NORMALS: dict[Plane, int] = {"axial": 2, "sagittal": 0, "coronal": 1}
 # while the viewer is alive the picture is not needed; where it cannot be, neither is what stands in
 # the place of a widget that cannot be found. An output may hold both, in an area of its own.
@@ -76,17 +78,18 @@ def still_picture(
     for plane, normal in NORMALS.items():
         thin = _slab(shown, normal, position_mm)
         extent_mm = np.array(thin.case.ct.grid.shape) * thin.case.ct.grid.spacing_mm
+        mm_per_pixel = float(np.delete(extent_mm, normal).max()) / MOST_PIXELS
         wish = {
             "plane": plane,
             "position_mm": position_mm,
-            "mm_per_pixel": float(np.delete(extent_mm, normal).max()) / MOST_PIXELS,
+            "mm_per_pixel": mm_per_pixel,
             "look": look,
             "lines": plan.lines,
             "fill": plan.fill,
             "thresholds": thresholds,
             "dial": dial,
         }
-        pictures.append(_lettered(picture_of(thin, wish), plane))
+        pictures.append(_marked(picture_of(thin, wish), plane, mm_per_pixel))
     size = (
         sum(picture.width for picture in pictures) + GAP * (len(pictures) - 1),
         max(picture.height for picture in pictures),
@@ -97,7 +100,7 @@ def still_picture(
         sheet.paste(picture, (x, (size[1] - picture.height) // 2))
         x += picture.width + GAP
     lines = [line["colour"] for line in plan.lines]
-    return png_of(np.asarray(sheet), colours=COLOURS, exact=lines)
+    return png_of(np.asarray(sheet), colours=COLOURS, exact=[*lines, PALE])
 
 
 def still_html(title: str, still: Still, *, below: str = "") -> str:
@@ -162,14 +165,22 @@ def _slab(shown: Shown, normal: int, position_mm: list[float]) -> Shown:
     return Shown(case, shown.styles, shown.bits[cut], probabilities)
 
 
-def _lettered(picture: NDArray[np.uint8], plane: Plane) -> Image.Image:
-    """Return a slice with the letters of its sides."""
+def _marked(picture: NDArray[np.uint8], plane: Plane, mm_per_pixel: float) -> Image.Image:
+    """Return a slice with the letters of its sides and a scale bar, as planes differ in scale."""
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image)
     width, height = image.size
     places = ((8, height / 2), (width - 8, height / 2), (width / 2, 8), (width / 2, height - 8))
     for letter, place in zip(LETTERS[plane], places, strict=True):
-        draw.text(place, letter, fill="#f0f4f8", anchor="mm", stroke_width=2, stroke_fill="#000000")
+        draw.text(place, letter, fill=PALE, anchor="mm", stroke_width=2, stroke_fill="#000000")
+    # left of the letter below
+    length_mm = next((mm for mm in BARS_MM if mm / mm_per_pixel < 0.4 * width), None)
+    if length_mm is not None:
+        x, y = 6 + round(length_mm / mm_per_pixel) - 1, height - 6
+        draw.rectangle((5, y - 2, x + 1, y + 1), fill="#000000")
+        draw.line((6, y, x, y), fill=PALE, width=2)
+        words = f"{length_mm / 10:g} cm"
+        draw.text((6, y - 5), words, fill=PALE, anchor="lb", stroke_width=2, stroke_fill="#000000")
     return image
 
 

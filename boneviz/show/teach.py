@@ -114,7 +114,8 @@ class TeachingSession(LastingBox):
         self._differences = widgets.Select(
             description="Where you differ",
             rows=6,
-            layout={"width": "100%", "max_width": "640px"},
+            # its label above: what is said of a difference is as long as a narrow page is wide
+            layout={"width": "auto", "max_width": "760px", "flex_flow": "column"},
             style={"description_width": "initial"},
         )
         self._sure = widgets.HBox(
@@ -126,7 +127,8 @@ class TeachingSession(LastingBox):
                 self._problem,
                 self.canvas,
                 widgets.HBox(
-                    [self._commit, self._sure, self._next], layout={"flex_flow": "row wrap"}
+                    [self._commit, self._sure, self._next],
+                    layout={"flex_flow": "row wrap", "margin": "6px 0"},
                 ),
                 self._words,
                 self._differences,
@@ -305,7 +307,8 @@ class TeachingSession(LastingBox):
         self._where = f"case {number} of {len(session.case_ids)}, read by {session.learner}"
         self._problem.value = ""
         self._title.value = (
-            f'<div style="font-size:18px;font-weight:600">{html.escape(self._cohort.name)}'
+            '<div style="font-size:18px;font-weight:600;line-height:1.4">'
+            f"{html.escape(self._cohort.name)}"
             '<span style="font-size:13px;font-weight:400;opacity:.75"> &ensp;case '
             f"{number} of {len(session.case_ids)}: {html.escape(self._case.case_id)} &ensp;\u00b7"
             f"&ensp; read by {html.escape(session.learner)} &ensp;\u00b7&ensp; "

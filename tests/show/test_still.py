@@ -60,6 +60,21 @@ def test_three_planes_at_the_cursor_with_the_contours_that_are_on(viewer: SliceV
     assert near(image, orange) > 50
 
 
+def test_each_plane_has_a_scale_bar(viewer: SliceViewer) -> None:
+    viewer.mode = "ct"
+    image = picture_of(viewer)
+    # 340 px for 192 mm: 5 cm are 88.5 px, and 10 cm more than 0.4 of a plane; the axial slice is
+    # 283 px high, in the middle of 340
+    for left, bottom in ((0, 28 + 283), (344, 340), (344 + 283 + 4, 340)):
+        row = near_row(image[bottom - 6, left : left + 120])
+        assert row == pytest.approx(88.5, abs=1)
+
+
+def near_row(pixels: np.ndarray[Any, Any]) -> int:
+    """Count the pixels of a scale bar's row that are as pale as it."""
+    return int((np.abs(pixels - rgb_of("#f0f4f8")) <= 8).all(axis=-1).sum())
+
+
 def test_contours_keep_their_colours_in_few(viewer: SliceViewer) -> None:
     image = picture_of(viewer)
     for style in styles():

@@ -75,15 +75,6 @@ def near_row(pixels: np.ndarray[Any, Any]) -> int:
     return int((np.abs(pixels - rgb_of("#f0f4f8")) <= 8).all(axis=-1).sum())
 
 
-def test_contours_keep_their_colours_in_few(viewer: SliceViewer) -> None:
-    image = picture_of(viewer)
-    for style in styles():
-        assert near(image, style.colour, within=0) > 30
-    # one line among uptake of every colour
-    viewer.visible, viewer.mode, viewer.suv_max = ["Expert B"], "pet", 2.0
-    assert near(picture_of(viewer), styles()[1].colour, within=0) > 30
-
-
 def test_it_follows_view_and_look(viewer: SliceViewer) -> None:
     grey = picture_of(viewer)
     viewer.mode = "ct"

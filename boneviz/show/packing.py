@@ -1,11 +1,11 @@
 """A case as the page gets it: volumes as packed bytes, and the words and numbers that go with them.
 
 CT and PET travel as half floats: whole HU up to 2048, steps of 2 HU above (4 above 4096), and
-0.05 % of an SUV. Of a large one every other voxel or fewer go ahead, so that there is
-something to see and to move in until all is there. A PET in counts may lie far beyond what half floats hold: it travels divided by a
-power of two, which the page multiplies back. All readers travel as the bits of one byte per voxel,
-and the probabilities of a model as bytes of 0 to 255, as they lie on disk, cropped to where there
-are any.
+0.05 % of an SUV. Of a large one every other voxel or fewer go ahead, so that there is something to
+see and to move in until all is there. A PET in counts may lie far beyond what half floats hold: it
+travels divided by a power of two, which the page multiplies back. All readers travel as the bits of
+one byte per voxel, and the probabilities of a model as bytes of 0 to 255, as they lie on disk,
+cropped to where there are any.
 """
 
 from __future__ import annotations
@@ -20,14 +20,13 @@ import numpy as np
 from isal import igzip
 from numpy.typing import NDArray
 
-from boneviz.case import Case, Reader
+from boneviz.case import DEFAULT_THRESHOLD, Case, Reader
 from boneviz.errors import GridError, InputError
 from boneviz.palette import ReaderStyle
 from boneviz.picture import counts_range
 from boneviz.volume import Grid, Volume
 
 __all__ = [
-    "DEFAULT_THRESHOLD",
     "MAX_READERS",
     "Packed",
     "Piece",
@@ -39,7 +38,6 @@ __all__ = [
 ]
 
 MAX_READERS = 8
-DEFAULT_THRESHOLD = 0.5
 PIECE_BYTES = 4 * 2**20  # before packing; stays below 5 MB even where nothing can be packed
 HALF_MAX = 65504.0
 COARSE_FROM = 2**22  # voxels; up to 160^3 the whole is there as soon

@@ -10,18 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boneviz.blend import blended_levels
-from boneviz.case import Case, Reader
+from boneviz.case import DEFAULT_THRESHOLD, Case, Reader
 from boneviz.harmonise import harmonise
 from boneviz.palette import PAIR_COLOURS, ReaderStyle, colour_map, heat_colours, rgb_of
 from boneviz.picture import Display, Overlay, fused_slice
-from boneviz.show.packing import DEFAULT_THRESHOLD, MAX_READERS, least_byte
+from boneviz.show.packing import MAX_READERS, least_byte
 from boneviz.volume import Volume
 
-__all__ = ["Shown", "picture_of"]
+__all__ = ["HeldCase", "picture_of"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shown:
+class HeldCase:
     """A case as the viewer holds it.
 
     Parameters
@@ -37,7 +37,7 @@ class Shown:
     bits: NDArray[np.uint8]
     probabilities: Mapping[Reader, NDArray[np.uint8]]
 
-    def on_one_grid(self) -> Shown:
+    def on_one_grid(self) -> HeldCase:
         """Return the same with the PET on the CT's grid."""
         return self if self.case.on_one_grid else replace(self, case=harmonise(self.case))
 
@@ -63,7 +63,7 @@ class Shown:
         return np.asarray(blended_levels(dial["at"])[first, second] >= least_byte(threshold))
 
 
-def picture_of(shown: Shown, wish: Mapping[str, Any]) -> NDArray[np.uint8]:
+def picture_of(shown: HeldCase, wish: Mapping[str, Any]) -> NDArray[np.uint8]:
     """Return the slice that a page asks for as (height, width, 3) uint8.
 
     Parameters
@@ -109,7 +109,7 @@ def picture_of(shown: Shown, wish: Mapping[str, Any]) -> NDArray[np.uint8]:
 
 
 def _overlay(
-    shown: Shown, fill: Mapping[str, Any], thresholds: Mapping[str, float], pet_map: str
+    shown: HeldCase, fill: Mapping[str, Any], thresholds: Mapping[str, float], pet_map: str
 ) -> Overlay | None:
     """Return what is filled, coded by voxel, with a colour per code; cover as in the shader."""
     rgba = np.zeros((256, 4), dtype=np.float32)

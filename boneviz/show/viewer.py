@@ -27,20 +27,20 @@ import numpy as np
 import traitlets
 from numpy.typing import NDArray
 
-from boneviz.case import Case, Reader
+from boneviz.case import DEFAULT_THRESHOLD, Case, Reader
 from boneviz.errors import InputError
 from boneviz.palette import COLOUR_MAPS, DIAL, PAIR_COLOURS, ReaderStyle, heat_colours
 from boneviz.petrecord import NO_SUV
 from boneviz.picture import Display, png_of
 from boneviz.show import packing
 from boneviz.show.later import TURN
-from boneviz.show.packing import DEFAULT_THRESHOLD, MAX_READERS, Piece, packed_case, start_mm
-from boneviz.show.pictures import Shown, picture_of
+from boneviz.show.packing import MAX_READERS, Piece, packed_case, start_mm
+from boneviz.show.pictures import HeldCase, picture_of
 from boneviz.show.plan import plan_of
 from boneviz.show.still import Still, bundle_of, still_html, still_picture
 from boneviz.volume import Volume
 
-__all__ = ["COLOUR_MAPS", "DEFAULT_THRESHOLD", "MAX_READERS", "VIEWS", "SliceViewer"]
+__all__ = ["COLOUR_MAPS", "MAX_READERS", "VIEWS", "SliceViewer"]
 
 VIEWS = ("readers", "disagreement", "error", "probability")
 OF_ONE_CASE = ("cursor_mm", "visible", "pair", "counts_range")
@@ -147,7 +147,7 @@ class SliceViewer(anywidget.AnyWidget):
         super().__init__(_key=uuid.uuid4().hex, **traits)
         looks = ("level", "width", "suv_min", "suv_max", "opacity", "mode", "colour_map", "exact")
         self.defaults = {name: getattr(self, name) for name in looks}
-        self._shown: Shown | None = None
+        self._shown: HeldCase | None = None
         self._pieces: tuple[Piece, ...] = ()
         self._packers = ThreadPoolExecutor(2, thread_name_prefix="boneviz-viewer")
         self._on_region_key: Callable[[str], None] | None = None
@@ -202,7 +202,7 @@ class SliceViewer(anywidget.AnyWidget):
         with self._turn:
             serial = self.serial + 1
             self._forget()
-            self._shown = Shown(case, tuple(styles), packed.bits, packed.probabilities)
+            self._shown = HeldCase(case, tuple(styles), packed.bits, packed.probabilities)
             self._pieces = tuple(
                 Piece(
                     serial,

@@ -94,8 +94,10 @@ export function listenTo(view) {
     if (drag?.kind !== "pinch" || now.length < 2) return;
     const { factor, x, y, dx, dy } = pinch(held, now);
     held = now;
-    view.panBy(drag.plane, dx, dy);
-    view.zoomBy(factor, drag.plane, x, y);
+    const before = view.zoom;
+    view.zoomBy(factor, drag.plane, x - dx, y - dy);
+    // the scale that is drawn is still the one before
+    view.panBy(drag.plane, (dx * before) / view.zoom, (dy * before) / view.zoom);
   };
 
   /** Whether a pixel is on the bar of its plane. @param {PointerEvent} event @param {PlaneName | null} plane @param {number} x */

@@ -29,7 +29,7 @@ class Bar(Protocol):
         """So many more are done."""
 
     def reset(self) -> object:
-        """The work begins anew."""
+        """Begin anew."""
 
 
 @contextmanager
@@ -63,7 +63,7 @@ class _PageBar:
         self._place = display({"text/html": self._html()}, raw=True, display_id=True)
 
     def reset(self) -> None:
-        """The work begins anew."""
+        """Begin anew."""
         self.n = 0
 
     def update(self, n: int = 1) -> None:

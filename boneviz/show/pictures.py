@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,8 @@ from boneviz.show.packing import MAX_READERS, least_byte
 from boneviz.volume import Volume
 
 __all__ = ["HeldCase", "picture_of"]
+
+AREA_COVER = 0.3  # of one reader's tint, as in the shader
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +72,8 @@ def picture_of(shown: HeldCase, wish: Mapping[str, Any]) -> NDArray[np.uint8]:
     ----------
     shown : the case, on one grid
     wish : plane, position, look, thresholds; ``lines``, the names, colours and dashes of the
-        contours; ``fill``: its kind (``none``, ``pair``, ``heat`` or ``wash``) and whose;
+        contours; ``fill``: its kind (``none``, ``areas``, ``pair``, ``heat`` or ``wash``) and
+        whose;
         ``dial``: as of the viewer, for a contour of nobody in the case
     """
     look, thresholds = wish["look"], wish["thresholds"]
@@ -121,6 +124,8 @@ def _overlay(
         # without stripes to let the uptake through, a little more than the shader's tint
         rgba[1:4, 3] = 0.45
         return Overlay(reference + np.uint8(2) * candidate, rgba)
+    if fill["kind"] == "areas":
+        return _areas(shown, fill["names"], thresholds)
     if fill["kind"] == "heat":
         names = [style.name for style in shown.styles]
         votes = np.zeros(shown.bits.shape, dtype=np.uint8)
@@ -135,3 +140,21 @@ def _overlay(
         rgba[:, 3] = 0.8 * np.minimum(1, np.arange(256) / 255 / 0.2)
         return Overlay(shown.probabilities[model], rgba)
     return None
+
+
+def _areas(shown: HeldCase, names: Sequence[str], thresholds: Mapping[str, float]) -> Overlay:
+    """Return what each reader marks, one tint over the other where several do."""
+    colours = {style.name: np.array(rgb_of(style.colour)) for style in shown.styles}
+    known = [name for name in names if name in colours]  # the dial is nobody in the case
+    codes = np.zeros(shown.bits.shape, dtype=np.uint8)
+    for place, name in enumerate(known):
+        codes |= shown.mask(name, thresholds).astype(np.uint8) << np.uint8(place)
+    rgba = np.zeros((256, 4), dtype=np.float32)
+    for code in range(1, 1 << len(known)):
+        colour, cover = np.zeros(3), 0.0
+        for place, name in enumerate(known):
+            if code >> place & 1:
+                colour = (1 - AREA_COVER) * colour + AREA_COVER * colours[name]
+                cover = 1 - (1 - cover) * (1 - AREA_COVER)
+        rgba[code] = *(colour / cover), cover
+    return Overlay(codes, rgba)

@@ -21,13 +21,15 @@ import { Artist } from "./front/artist.js";
 import { bringIntoView } from "./front/around.js";
 import { listenTo } from "./front/input.js";
 
+/** @typedef {import("./front/geometry.js").Lattice} Lattice */
 /** @typedef {import("./front/geometry.js").PlaneName} PlaneName */
 /** @typedef {import("./front/geometry.js").Vec3} Vec3 */
 /** @typedef {import("./front/geometry.js").View} View */
 
 /** Traits of the widget that change the picture; each is set in the page first and told to Python after. */
-const LOOK_TRAITS = ["level", "width", "suv_min", "suv_max", "counts_range", "opacity", "mode", "colour_map", "exact", "visible", "view", "pair", "heat", "thresholds", "dial"];
+const LOOK_TRAITS = ["level", "width", "suv_min", "suv_max", "counts_range", "opacity", "mode", "colour_map", "exact", "filled", "alone", "visible", "view", "pair", "heat", "thresholds", "dial"];
 const TELL_EVERY_MS = 50;
+const FRAME_RESTS_MS = 150;
 const MAX_ZOOM = 40;
 
 export class SliceView {
@@ -40,13 +42,12 @@ export class SliceView {
     this.cursor = /** @type {Vec3} */ ([0, 0, 0]);
     this.centre = /** @type {Vec3} */ ([0, 0, 0]);
     this.zoom = 1;
-    this.alone = /** @type {PlaneName | null} */ (null);
     this.pointed = /** @type {PlaneName} */ ("axial");
     this.views = /** @type {Partial<Record<PlaneName, View>>} */ ({});
     this.drawn = /** @type {Record<string, string>} */ ({});
     this.frame = 0;
     this.size = "";
-    this.telling = 0; // a timer
+    this.telling = this.framing = 0; // timers
     this.toldAt = 0;
     this.lettered = "";
     this.warm = false;
@@ -65,6 +66,11 @@ export class SliceView {
     return this.store.load?.info;
   }
 
+  /** The plane that has the stage for itself. @returns {PlaneName | null} */
+  get alone() {
+    return this.model.get("alone") || null;
+  }
+
   /** The CT's voxels, once the case is here. */
   get lattice() {
     return this.serial ? this.info?.volumes.ct.lattice : undefined;
@@ -79,6 +85,7 @@ export class SliceView {
       petRange: (/** @type {0 | 1} */ end, /** @type {number} */ value) => this.setPetRange(end, value),
       preset: (/** @type {string} */ name) => this.usePreset(name),
       toggleExact: () => this.toggleExact(),
+      toggleFilled: () => this.set({ filled: !this.model.get("filled") }),
       reset: () => this.reset(),
       help: () => this.toggleHelp(),
     });
@@ -173,6 +180,9 @@ export class SliceView {
     };
     for (const trait of LOOK_TRAITS) this.model.on(`change:${trait}`, onLook);
     this.model.on("change:cursor_mm", onCursor);
+    const onFrame = () => this.serial && this.takeFrame();
+    this.model.on("change:frame", onFrame);
+    this.undo.push(() => this.model.off("change:frame", onFrame));
     const onMessage = (/** @type {any} */ message) => {
       if (message.serial !== this.serial) return;
       // where all is in view, it stays in its place
@@ -196,6 +206,7 @@ export class SliceView {
   dispose() {
     cancelAnimationFrame(this.frame);
     clearTimeout(this.telling);
+    clearTimeout(this.framing);
     this.words.forget();
     for (const step of this.undo.splice(0)) step();
     this.artist.leave();
@@ -232,8 +243,7 @@ export class SliceView {
     this.serial = load.info.serial;
     this.dialled = { key: "", held: null };
     this.cursor = /** @type {Vec3} */ ([...this.model.get("cursor_mm")]);
-    this.zoom = 1;
-    this.centre = middleMm(load.info.volumes.ct.lattice);
+    this.takeFrame();
     this.say("");
     this.markCoarse(load, per_cent);
     this.chrome.patient.textContent = load.info.patient;
@@ -283,7 +293,8 @@ export class SliceView {
   /** Leave nothing on the page of the case before. */
   forget() {
     clearTimeout(this.telling);
-    this.telling = 0;
+    clearTimeout(this.framing);
+    this.telling = this.framing = 0;
     this.words.forget();
     this.serial = 0;
     this.views = {};
@@ -314,7 +325,7 @@ export class SliceView {
     this.refresh();
   }
 
-  /** Tell Python what belongs to this case, with its number: Python drops what comes late. @param {"cursor_mm" | "visible" | "pair" | "counts_range"} name @param {any} value */
+  /** Tell Python what belongs to this case, with its number: Python drops what comes late. @param {"cursor_mm" | "visible" | "pair" | "counts_range" | "frame"} name @param {any} value */
   tell(name, value) {
     this.model.set(name, value);
     this.model.set(`told_${name}`, { serial: this.serial, value });
@@ -356,7 +367,7 @@ export class SliceView {
 
   get wish() {
     const get = (/** @type {string} */ name) => this.model.get(name);
-    return { view: get("view"), pair: get("pair"), visible: get("visible"), heat: get("heat"), thresholds: get("thresholds") };
+    return { view: get("view"), pair: get("pair"), visible: get("visible"), heat: get("heat"), filled: get("filled"), thresholds: get("thresholds") };
   }
 
   /** The case as it is drawn: in the view of readers with one more reader where the dial is on. */
@@ -420,10 +431,10 @@ export class SliceView {
   reset() {
     if (!this.lattice) return;
     this.zoom = 1;
-    this.alone = null;
     this.centre = middleMm(this.lattice);
+    this.frameMoved();
     if (this.info?.pet.range) this.tell("counts_range", [...this.info.pet.range]);
-    this.set({ ...this.model.get("defaults") });
+    this.set({ ...this.model.get("defaults"), alone: "" });
   }
 
   /** Save the slices as drawn as a picture: by the browser, from this page's memory. */
@@ -471,7 +482,7 @@ export class SliceView {
     const zoom = clamp(this.zoom * factor, 0.5, MAX_ZOOM);
     this.centre = zoomedCentre(plane, view, x, y, zoom / this.zoom);
     this.zoom = zoom;
-    this.refresh();
+    this.frameMoved();
   }
 
   /** Put the crosshair under a pixel; in the projection, at the depth of the highest uptake there. @param {PlaneName} plane @param {number} x @param {number} y */
@@ -497,19 +508,38 @@ export class SliceView {
     this.centre = /** @type {Vec3} */ ([...this.centre]);
     this.centre[across] += dx / view.pxPerMm;
     this.centre[up] += dy / view.pxPerMm;
+    this.frameMoved();
+  }
+
+  /** Draw zoom and middle that were changed here, and tell Python when they rest. */
+  frameMoved() {
+    this.refresh();
+    clearTimeout(this.framing);
+    this.framing = window.setTimeout(() => {
+      this.framing = 0;
+      if (this.lattice) this.tell("frame", { zoom: this.zoom, centre_mm: [...this.centre] });
+    }, FRAME_RESTS_MS);
+  }
+
+  /** Take zoom and middle over from Python; without any, all is in view. */
+  takeFrame() {
+    const { zoom, centre_mm: centre } = this.model.get("frame");
+    clearTimeout(this.framing);
+    this.framing = 0;
+    this.zoom = zoom ?? 1;
+    this.centre = centre ? [...centre] : middleMm(/** @type {Lattice} */ (this.lattice));
     this.refresh();
   }
 
   /** Centre all planes at the crosshair. */
   centreHere() {
     this.centre = /** @type {Vec3} */ ([...this.cursor]);
-    this.refresh();
+    this.frameMoved();
   }
 
   /** The plane under the pointer alone, or all four. */
   toggleAlone() {
-    this.alone = this.alone ? null : this.pointed;
-    this.refresh();
+    this.set({ alone: this.alone ? "" : this.pointed });
   }
 
   // ---- drawing ----

@@ -519,6 +519,45 @@ def seen(viewer: SliceViewer, wish: dict[str, Any]) -> NDArray[np.uint8]:
     return np.asarray(Image.open(io.BytesIO(png)))
 
 
+def test_areas_are_tinted_in_their_readers_colours_one_over_the_other(viewer: SliceViewer) -> None:
+    # readers in x: A 0 and 1, B 1 and 2
+    case = made_case(expert=label((0, 1, 0), (1, 1, 0)), other=label((1, 1, 0), (2, 1, 0)))
+    air = Volume(np.full(SHAPE, -1000, np.int16), GRID, "HU")
+    styles = styles_of([EXPERT, OTHER])
+    viewer.show(replace(case, ct=air), styles)
+    wish = {**wish_for("axial"), "mm_per_pixel": 1.0}
+    black = seen(viewer, {**wish, "fill": {"kind": "none"}})[1, ::-2].astype(float)
+    fill = {"kind": "areas", "names": ["Expert A", "Expert B"]}
+    found = seen(viewer, {**wish, "fill": fill})[1, ::-2].astype(float)
+    a, b = (np.array(rgb_of(style.colour), dtype=float) for style in styles)
+    only_a, only_b = (0.7 * black[n] + 0.3 * colour for n, colour in ((0, a), (2, b)))
+    both = 0.7 * (0.7 * black[1] + 0.3 * a) + 0.3 * b
+    np.testing.assert_allclose(found, [only_a, both, only_b, black[3]], atol=2)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [{"zoom": 2}, {"zoom": 0.1, "centre_mm": [0, 0, 0]}, {"zoom": 1, "centre_mm": [0, 0, None]}],
+)
+def test_zoom_and_middle_that_make_no_sense_are_refused(
+    viewer: SliceViewer, frame: dict[str, Any]
+) -> None:
+    with pytest.raises(TraitError, match=r"expected zoom, 0\.5 to 40, and three numbers"):
+        viewer.frame = frame
+
+
+def test_zoom_and_middle_belong_to_one_case(viewer: SliceViewer) -> None:
+    case = made_case(expert=label((1, 1, 1)))
+    viewer.show(case, styles_of([EXPERT]))
+    moved = {"zoom": 2.0, "centre_mm": [0.0, 11.0, 3.0]}
+    viewer.set_state({"told_frame": {"serial": 1, "value": moved}})
+    assert viewer.frame == moved
+    viewer.show(case, styles_of([EXPERT]))
+    assert viewer.frame == {}
+    viewer.set_state({"told_frame": {"serial": 1, "value": moved}})
+    assert viewer.frame == {}
+
+
 def test_pictures_have_the_colours_of_the_view(viewer: SliceViewer) -> None:
     # readers in x: A 0 and 1, B 1 and 2; the model 77 of 255 at 2, sure at 3
     case = made_case(expert=label((0, 1, 0), (1, 1, 0)), other=label((1, 1, 0), (2, 1, 0)))

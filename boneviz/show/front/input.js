@@ -230,6 +230,7 @@ export function actionOf(view, key) {
     f: () => view.set({ mode: "fused" }),
     v: () => view.nextView(),
     h: () => view.toggleHeat(),
+    a: () => view.set({ filled: !view.model.get("filled") }),
     x: () => view.toggleExact(),
     m: () => view.toggleAlone(),
     r: () => view.reset(),

@@ -40,6 +40,7 @@ __all__ = [
 MAX_READERS = 8
 PIECE_BYTES = 4 * 2**20  # before packing; stays below 5 MB even where nothing can be packed
 HALF_MAX = 65504.0
+BODY_HU = -300  # and above: neither air nor lung
 COARSE_FROM = 2**22  # voxels; up to 160^3 the whole is there as soon
 COARSE_MOST = 2.2e6  # voxels of the coarse one: those of 128^3 and a little
 # what the bytes of a saved prediction mean once read: float32 of byte times slope
@@ -196,15 +197,25 @@ def pack(array: NDArray[Any], start: int, stop: int, whole: bool) -> bytes:
 
 
 def start_mm(case: Case, bits: NDArray[np.uint8]) -> list[float]:
-    """Return the hottest marked place, or the middle where nothing is marked."""
+    """Return the hottest marked place, or where nothing is marked the middle of the body."""
     marked = np.argwhere(bits)
     if not marked.size:
-        return [float(v) for v in case.ct.grid.corners_mm().mean(axis=0)]
+        return _middle_of_body_mm(case.ct)
     places_mm = case.ct.grid.to_mm(marked)
     in_pet = np.rint(case.pet.grid.to_index(places_mm)).astype(int)
     in_pet = np.clip(in_pet, 0, np.array(case.pet.grid.shape) - 1)
     hottest = int(np.argmax(case.pet.array[tuple(in_pet.T)]))
     return [float(v) for v in places_mm[hottest]]
+
+
+def _middle_of_body_mm(ct: Volume) -> list[float]:
+    """Return the place in the body that is nearest to its middle; without one the image's."""
+    body = np.argwhere(ct.array[::4, ::4, ::4] > BODY_HU) * 4
+    if not body.size:
+        return [float(v) for v in ct.grid.corners_mm().mean(axis=0)]
+    places_mm = ct.grid.to_mm(body)
+    away = np.linalg.norm(places_mm - places_mm.mean(axis=0), axis=1)
+    return [float(v) for v in places_mm[np.argmin(away)]]
 
 
 def _counts_scale(array: NDArray[Any]) -> float:

@@ -1,12 +1,12 @@
 /** The slice viewer: wires the page's events and the widget's state to the drawing. */
 
 import {
-  PLANES, PLANE_NAMES, arrange, centreOf, clamp, fitScale, keepInside, middleMm, panelAt, sideOf, toMm, voxelAt,
-  zoomedCentre,
+  PLANES, PLANE_NAMES, arrange, centreOf, fitScale, keepInside, middleMm, panelAt, sideOf, toMm, voxelAt,
 } from "./front/geometry.js";
 import { WINDOWS, fullWindow } from "./front/window.js";
 import { boxAt, chosenPair, nextView, planOf } from "./front/modes.js";
 import { drawable, storeOf } from "./front/store.js";
+import { Frame } from "./front/frame.js";
 import { Scene } from "./front/scene.js";
 import { canBlend, cutOf, dialName, withBlend } from "./front/blend.js";
 import { Pictures } from "./front/pictures.js";
@@ -29,8 +29,6 @@ import { listenTo } from "./front/input.js";
 /** Traits of the widget that change the picture; each is set in the page first and told to Python after. */
 const LOOK_TRAITS = ["level", "width", "suv_min", "suv_max", "counts_range", "opacity", "mode", "colour_map", "exact", "filled", "alone", "visible", "view", "pair", "heat", "thresholds", "dial"];
 const TELL_EVERY_MS = 50;
-const FRAME_RESTS_MS = 150;
-const MAX_ZOOM = 40;
 
 export class SliceView {
   /** @param {any} model @param {HTMLElement} host */
@@ -40,14 +38,13 @@ export class SliceView {
     this.undo = /** @type {(() => void)[]} */ ([]);
     this.serial = 0;
     this.cursor = /** @type {Vec3} */ ([0, 0, 0]);
-    this.centre = /** @type {Vec3} */ ([0, 0, 0]);
-    this.zoom = 1;
+    this.frame = new Frame((value) => this.lattice && this.tell("frame", value));
     this.pointed = /** @type {PlaneName} */ ("axial");
     this.views = /** @type {Partial<Record<PlaneName, View>>} */ ({});
     this.drawn = /** @type {Record<string, string>} */ ({});
-    this.frame = 0;
+    this.due = 0; // the next animation frame
     this.size = "";
-    this.telling = this.framing = 0; // timers
+    this.telling = 0; // a timer
     this.toldAt = 0;
     this.lettered = "";
     this.warm = false;
@@ -186,7 +183,7 @@ export class SliceView {
     const onMessage = (/** @type {any} */ message) => {
       if (message.serial !== this.serial) return;
       // where all is in view, it stays in its place
-      if (message.kind === "centre" && this.zoom > 1) this.centreHere();
+      if (message.kind === "centre" && this.frame.zoom > 1) this.centreHere();
       if (message.kind === "reveal") bringIntoView(this.stage);
     };
     this.model.on("msg:custom", onMessage);
@@ -204,9 +201,9 @@ export class SliceView {
   }
 
   dispose() {
-    cancelAnimationFrame(this.frame);
+    cancelAnimationFrame(this.due);
     clearTimeout(this.telling);
-    clearTimeout(this.framing);
+    this.frame.stop();
     this.words.forget();
     for (const step of this.undo.splice(0)) step();
     this.artist.leave();
@@ -293,8 +290,8 @@ export class SliceView {
   /** Leave nothing on the page of the case before. */
   forget() {
     clearTimeout(this.telling);
-    clearTimeout(this.framing);
-    this.telling = this.framing = 0;
+    this.telling = 0;
+    this.frame.stop();
     this.words.forget();
     this.serial = 0;
     this.views = {};
@@ -430,9 +427,7 @@ export class SliceView {
 
   reset() {
     if (!this.lattice) return;
-    this.zoom = 1;
-    this.centre = middleMm(this.lattice);
-    this.frameMoved();
+    this.frame.centreAt(middleMm(this.lattice), 1);
     if (this.info?.pet.range) this.tell("counts_range", [...this.info.pet.range]);
     this.set({ ...this.model.get("defaults"), alone: "" });
   }
@@ -479,10 +474,8 @@ export class SliceView {
   zoomBy(factor, plane, x, y) {
     const view = this.views[plane];
     if (!view || plane === "mip") return;
-    const zoom = clamp(this.zoom * factor, 0.5, MAX_ZOOM);
-    this.centre = zoomedCentre(plane, view, x, y, zoom / this.zoom);
-    this.zoom = zoom;
-    this.frameMoved();
+    this.frame.zoomBy(factor, plane, view, x, y);
+    this.refresh();
   }
 
   /** Put the crosshair under a pixel; in the projection, at the depth of the highest uptake there. @param {PlaneName} plane @param {number} x @param {number} y */
@@ -504,37 +497,20 @@ export class SliceView {
   panBy(plane, dx, dy) {
     const view = this.views[plane];
     if (!view || plane === "mip") return;
-    const { across, up } = PLANES[plane];
-    this.centre = /** @type {Vec3} */ ([...this.centre]);
-    this.centre[across] += dx / view.pxPerMm;
-    this.centre[up] += dy / view.pxPerMm;
-    this.frameMoved();
-  }
-
-  /** Draw zoom and middle that were changed here, and tell Python when they rest. */
-  frameMoved() {
+    this.frame.panBy(plane, view, dx, dy);
     this.refresh();
-    clearTimeout(this.framing);
-    this.framing = window.setTimeout(() => {
-      this.framing = 0;
-      if (this.lattice) this.tell("frame", { zoom: this.zoom, centre_mm: [...this.centre] });
-    }, FRAME_RESTS_MS);
   }
 
-  /** Take zoom and middle over from Python; without any, all is in view. */
+  /** Take zoom and middle over from Python. */
   takeFrame() {
-    const { zoom, centre_mm: centre } = this.model.get("frame");
-    clearTimeout(this.framing);
-    this.framing = 0;
-    this.zoom = zoom ?? 1;
-    this.centre = centre ? [...centre] : middleMm(/** @type {Lattice} */ (this.lattice));
+    this.frame.take(this.model.get("frame"), middleMm(/** @type {Lattice} */ (this.lattice)));
     this.refresh();
   }
 
   /** Centre all planes at the crosshair. */
   centreHere() {
-    this.centre = /** @type {Vec3} */ ([...this.cursor]);
-    this.frameMoved();
+    this.frame.centreAt(this.cursor);
+    this.refresh();
   }
 
   /** The plane under the pointer alone, or all four. */
@@ -546,9 +522,9 @@ export class SliceView {
 
   /** Draw at the next animation frame, once, however often it is asked for. */
   refresh() {
-    if (this.frame) return;
-    this.frame = requestAnimationFrame(() => {
-      this.frame = 0;
+    if (this.due) return;
+    this.due = requestAnimationFrame(() => {
+      this.due = 0;
       this.paint();
     });
   }
@@ -578,8 +554,8 @@ export class SliceView {
       const flat = plane === "mip";
       const view = {
         box,
-        centre: flat ? middleMm(lattice) : this.centre,
-        pxPerMm: fitScale(plane, lattice, box) * (flat ? 1 : this.zoom),
+        centre: flat ? middleMm(lattice) : this.frame.centre,
+        pxPerMm: fitScale(plane, lattice, box) * (flat ? 1 : this.frame.zoom),
       };
       this.views[plane] = view;
       const slice = flat ? 0 : voxel[PLANES[plane].normal];

@@ -45,7 +45,7 @@ __all__ = ["COLOUR_MAPS", "MAX_READERS", "MAX_ZOOM", "PLANES", "VIEWS", "SliceVi
 PLANES = ("axial", "sagittal", "coronal", "mip")
 VIEWS = ("readers", "disagreement", "error", "probability")
 OF_ONE_CASE = ("cursor_mm", "visible", "pair", "counts_range", "frame")
-MAX_ZOOM = 40  # as in viewer.js
+MAX_ZOOM = 40  # as in front/frame.js
 REGION_KEYS = ("next", "previous", "star")  # what n, p and s ask for
 
 FRONT = Path(__file__).parent
@@ -55,6 +55,7 @@ MODULES = (
     "front/window.js",
     "front/modes.js",
     "front/store.js",
+    "front/frame.js",
     "front/shader.js",
     "front/scene.js",
     "front/blend.js",

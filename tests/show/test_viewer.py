@@ -447,10 +447,22 @@ def test_it_opens_at_the_hottest_marked_voxel(viewer: SliceViewer) -> None:
     assert viewer.cursor_mm == [1.0, 11.0, 0.0]
 
 
-def test_it_opens_in_the_middle_where_nothing_is_marked(viewer: SliceViewer) -> None:
-    viewer.show(made_case(expert=label()), styles_of([EXPERT]))
-    assert viewer.cursor_mm == [0.0, 11.0, 1.5]
+def test_it_opens_in_the_middle_of_the_body_where_nothing_is_marked(viewer: SliceViewer) -> None:
+    grid = Grid.straight((40, 12, 8), (1.0, 1.0, 1.0), (100.0, 0.0, 0.0))
+    hu = np.full(grid.shape, -1000, dtype=np.int16)
+    pet = Volume(np.zeros(grid.shape), grid, "SUVbw")
+    mask = Volume(np.zeros(grid.shape, dtype=bool), grid, "label")
+    air = Case("P1", "", Volume(hu, grid, "HU"), pet, {EXPERT: mask})
+    viewer.show(air, styles_of([EXPERT]))
+    assert viewer.cursor_mm == [119.5, 5.5, 3.5]
     assert viewer.case_info["box"] is None
+    # two legs, x = 0 to 8 and 28 to 39; every fourth voxel is looked at: x = 0, 4, 8, 28, 32, 36,
+    # whose middle, 18, is air between them; y = 0, 4, 8 and z = 0, 4
+    hu[:9], hu[28:] = 40, 40
+    viewer.show(replace(air, ct=Volume(hu, grid, "HU")), styles_of([EXPERT]))
+    x, y, z = viewer.cursor_mm
+    assert (x, y) in ((108.0, 4.0), (128.0, 4.0))
+    assert z in (0.0, 4.0)
 
 
 def test_the_look_stays_when_the_patient_changes_and_readers_come_on_as_asked(

@@ -94,10 +94,10 @@ export function listenTo(view) {
     if (drag?.kind !== "pinch" || now.length < 2) return;
     const { factor, x, y, dx, dy } = pinch(held, now);
     held = now;
-    const before = view.zoom;
+    const before = view.frame.zoom;
     view.zoomBy(factor, drag.plane, x - dx, y - dy);
     // the scale that is drawn is still the one before
-    view.panBy(drag.plane, (dx * before) / view.zoom, (dy * before) / view.zoom);
+    view.panBy(drag.plane, (dx * before) / view.frame.zoom, (dy * before) / view.frame.zoom);
   };
 
   /** Whether a pixel is on the bar of its plane. @param {PointerEvent} event @param {PlaneName | null} plane @param {number} x */

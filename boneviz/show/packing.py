@@ -198,14 +198,20 @@ def pack(array: NDArray[Any], start: int, stop: int, whole: bool) -> bytes:
 
 def start_mm(case: Case, bits: NDArray[np.uint8]) -> list[float]:
     """Return the hottest marked place, or where nothing is marked the middle of the body."""
-    marked = np.argwhere(bits)
-    if not marked.size:
+    box = _box(bits)
+    if box is None:
         return _middle_of_body_mm(case.ct)
+    inside = tuple(slice(low, high + 1) for low, high in zip(*box, strict=True))
+    if case.on_one_grid:
+        uptake = np.where(bits[inside] > 0, case.pet.array[inside], -np.inf)
+        hottest = np.unravel_index(np.argmax(uptake), uptake.shape)
+        return [float(v) for v in case.ct.grid.to_mm(np.add(box[0], hottest))]
+    marked = np.argwhere(bits[inside]) + box[0]
     places_mm = case.ct.grid.to_mm(marked)
     in_pet = np.rint(case.pet.grid.to_index(places_mm)).astype(int)
     in_pet = np.clip(in_pet, 0, np.array(case.pet.grid.shape) - 1)
-    hottest = int(np.argmax(case.pet.array[tuple(in_pet.T)]))
-    return [float(v) for v in places_mm[hottest]]
+    found = int(np.argmax(case.pet.array[tuple(in_pet.T)]))
+    return [float(v) for v in places_mm[found]]
 
 
 def _middle_of_body_mm(ct: Volume) -> list[float]:

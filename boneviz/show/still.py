@@ -159,10 +159,24 @@ def _slab(shown: HeldCase, normal: int, position_mm: list[float]) -> HeldCase:
     first = [index if axis == normal else 0 for axis in range(3)]
     ct = shown.case.ct.array[cut]
     thin = Grid.straight(ct.shape, grid.spacing_mm, grid.to_mm(first).tolist())
-    pet = resample(shown.case.pet, thin)
+    pet = resample(_around(shown.case.pet, normal, thin), thin)
     case = Case(shown.case.patient_id, shown.case.session, Volume(ct, thin, "HU"), pet)
     probabilities = {reader: array[cut] for reader, array in shown.probabilities.items()}
     return HeldCase(case, shown.styles, shown.bits[cut], probabilities)
+
+
+def _around(volume: Volume, axis: int, thin: Grid) -> Volume:
+    """Return the slices of a volume that a resampled one, across an axis, is made of."""
+    grid = volume.grid
+    middle = float(grid.to_index(thin.to_mm((0, 0, 0)))[axis])
+    # beside the two next to it those of the smoothing
+    reach = 2 + 2 * thin.spacing_mm[axis] / grid.spacing_mm[axis]
+    last = grid.shape[axis] - 1
+    low, high = (min(max(round(at), 0), last) for at in (middle - reach, middle + reach))
+    array = np.moveaxis(np.moveaxis(volume.array, axis, 0)[low : high + 1], 0, axis)
+    first = grid.to_mm([low if n == axis else 0 for n in range(3)])
+    part = Grid.straight(array.shape, grid.spacing_mm, first.tolist())
+    return Volume(array, part, volume.unit)
 
 
 def _marked(picture: NDArray[np.uint8], plane: Plane, mm_per_pixel: float) -> Image.Image:

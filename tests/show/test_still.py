@@ -16,8 +16,9 @@ import pytest
 from browser.patient import HOT_MM, READERS, patient, predictions, styles
 from PIL import Image
 
-from boneviz.case import Reader
-from boneviz.palette import DIAL, PAIR_COLOURS, rgb_of
+from boneviz.case import Case, Reader
+from boneviz.palette import DIAL, PAIR_COLOURS, rgb_of, styles_of
+from boneviz.show import still as module
 from boneviz.show.plan import pair_of, plan_of
 from boneviz.show.still import patients_html, still_html
 from boneviz.show.viewer import VIEWS, SliceViewer
@@ -118,6 +119,27 @@ class Seen(HTMLParser):
 
     def handle_data(self, text: str) -> None:
         self.texts += text
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (3.0, 4.0, 5.0), (7.0, 2.0, 0.8)])
+def test_the_pet_is_as_if_all_of_it_were_resampled(
+    viewer: SliceViewer, monkeypatch: pytest.MonkeyPatch, spacing: tuple[float, float, float]
+) -> None:
+    grid = Grid.straight((12, 10, 8), (2.0, 2.0, 4.0))
+    shape = tuple(round(26 / side) for side in spacing)
+    where = Grid.straight(shape, spacing, (-1.0, 2.0, 3.0))
+    suv = np.random.default_rng(0).uniform(0, 8, shape)
+    hu = Volume(np.full(grid.shape, -1000, dtype=np.int16), grid, "HU")
+    none = Volume(np.zeros(grid.shape, dtype=bool), grid, "label")
+    reader = Reader("Expert A")
+    case = Case("P1", "", hu, Volume(suv, where, "SUVbw"), {reader: none})
+    viewer.show(case, styles_of([reader]))
+    for place_mm in ([0.0, 2.0, 0.0], [11.0, 9.0, 14.0], [22.0, 18.0, 28.0]):
+        viewer.cursor_mm = place_mm
+        found = viewer.still().png
+        with monkeypatch.context() as patched:
+            patched.setattr(module, "_around", lambda volume, *_: volume)
+            assert viewer.still().png == found
 
 
 def test_names_are_text_and_long_tables_are_cut(viewer: SliceViewer) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from boneviz.case import Reader
-from boneviz.compare import PRIMARY, cross_evaluate, higher_is_better
+from boneviz.compare import cross_evaluate
+from boneviz.direction import PRIMARY, higher_is_better
 from boneviz.endpoints import holm
 from boneviz.errors import InputError
 from boneviz.interaction import NOTHING, SignFlip, sign_flip

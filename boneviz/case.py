@@ -14,6 +14,7 @@ from boneviz.petrecord import PetUnit
 from boneviz.volume import Volume
 
 __all__ = [
+    "DEFAULT_THRESHOLD",
     "Case",
     "CaseRef",
     "Failure",
@@ -28,8 +29,13 @@ __all__ = [
 ReaderKind = Literal["expert", "model", "learner"]
 # the variants of models that learned from one modality, as `boneviz.train.model_of` names them
 CT_ONLY, PET_ONLY = "CT only", "PET only"
+# stems of what lies beside an expert's KEY.nii.gz in a patient's folder: ct.nii.gz, pet.nii.gz with
+# pet.json, and import.json
+STEMS_OF_A_CASE = ("ct", "pet", "import")
 # patient, session and a suffix make one name, of which no file's is longer than 255
 MOST_BYTES_OF_NAME = 100
+#: from which probability on a voxel is inside a model's outline, where nobody says otherwise
+DEFAULT_THRESHOLD = 0.5
 Intent = Literal["high-sensitivity", "high-specificity", "none"]
 
 
@@ -39,7 +45,8 @@ class Reader:
 
     Parameters
     ----------
-    name : shown everywhere, unique within a cohort
+    name : shown everywhere, unique within a cohort; an expert's is none of ``ct``, ``pet`` and
+        ``import``, after which files of the scan itself are named
     kind : ``expert``, ``model``, or ``learner``: a person whose drawing nobody is measured by
     intent : ``high-sensitivity`` (nothing missed), ``high-specificity`` (only what is
         certain) or ``none``
@@ -69,6 +76,12 @@ class Reader:
             raise InputError(
                 f"reader {self.name}: kind {self.kind!r}, "
                 f"expected one of {', '.join(get_args(ReaderKind))}"
+            )
+        if self.kind == "expert" and self.key in STEMS_OF_A_CASE:
+            raise InputError(
+                f"an expert named {self.name!r}: the outline would be stored over the scan's own "
+                f"file, or beside it under its name ({self.key} in a patient's folder); choose "
+                f"another name, such as 'Reader {self.name.strip()}'"
             )
         if self.intent not in get_args(Intent):
             raise InputError(
@@ -294,7 +307,7 @@ class Prediction:
                 "use the prediction of the fold that held the patient out"
             )
 
-    def mask(self, threshold: float = 0.5) -> Volume:
+    def mask(self, threshold: float = DEFAULT_THRESHOLD) -> Volume:
         """Return the voxels whose probability is at least `threshold`, 0 < threshold <= 1."""
         if not 0 < threshold <= 1:
             raise InputError(f"threshold {threshold}: expected above 0 and at most 1")

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from boneviz.credentials import Credentials
-from boneviz.errors import ArchiveError, BonevizError, InputError
+from boneviz.errors import MALFORMED, ArchiveError, BonevizError, InputError
 
 __all__ = ["MAX_ANSWER_BYTES", "Archive", "connect", "pieces", "refusals"]
 
@@ -28,9 +28,6 @@ PIECE_BYTES = 2**18
 CONNECT_S = 10.0
 #: on average, once `timeout_s` have passed
 SLOWEST_BYTES_PER_S = 1000
-
-#: what reading a stranger's JSON or XML raises
-NONSENSE = (AttributeError, LookupError, RecursionError, SyntaxError, TypeError, ValueError)
 
 STATUS = {
     400: "it does not understand the request; a filter may be one that it does not know",
@@ -348,7 +345,7 @@ def refusals(archive: Archive, doing: str) -> Iterator[None]:
         raise
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise ArchiveError(f"{archive.url}: {doing}: {_why(error, archive)}") from None
-    except NONSENSE as error:
+    except (*MALFORMED, LookupError, SyntaxError) as error:  # the last is XML's ParseError
         raise ArchiveError(
             f"{archive.url}: {doing}: its answer cannot be understood ({type(error).__name__}); "
             "expected that of a DICOMweb service, look at what runs at that address"

@@ -1,7 +1,7 @@
 """The triangles that marching cubes draws in a cell, for each of its 256 codes.
 
 A cell has eight voxel centres as corners, and its code says which of them are in the mask: the
-sum of `boneviz.surface.corner_bit` over those that are. Triangles go through the midpoints of the
+sum of `boneviz.elements.corner_bit` over those that are. Triangles go through the midpoints of the
 edges that lead from in to out (Lorensen & Cline, "Marching cubes: a high resolution 3D surface
 construction algorithm", SIGGRAPH 1987).
 

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm.auto import tqdm
 
+from boneviz.bars import passing_bar
 from boneviz.dicombytes import tag_of
 from boneviz.dicomfiles import Found, Series, Skipped, find_series
 from boneviz.dicomgrid import Place, grid_of
@@ -73,11 +75,15 @@ def suv_derivation(series: Series) -> SuvDerivation:
         raise InputError(f"{series.folder}: PET without SUV: {error}") from error
 
 
-def read_ct(series: Series) -> Volume:
+def read_ct(series: Series, *, progress: bool = False) -> Volume:
     """Read a CT series as HU, int16 where slope and intercept are whole and all fits, or float32.
 
     Pixels that the scanner marked as no measurement (PixelPaddingValue) become air, -1024 HU.
     Compression with loss is read and stated by `Series.lossy`.
+
+    Parameters
+    ----------
+    progress : whether to show a bar
 
     Raises
     ------
@@ -94,20 +100,23 @@ def read_ct(series: Series) -> Volume:
         and place.file.pixels.bits_allocated <= 16
         for place in places
     )
-    try:
-        voxels = _voxels(places, grid, np.int16 if whole else np.float32, _hu)
-    except _BeyondInt16Error:
-        voxels = _voxels(places, grid, np.float32, _hu)
+    with passing_bar(len(places), "reading CT", unit="slice", progress=progress) as bar:
+        try:
+            voxels = _voxels(places, grid, np.int16 if whole else np.float32, _hu, bar)
+        except _BeyondInt16Error:
+            bar.reset()
+            voxels = _voxels(places, grid, np.float32, _hu, bar)
     return Volume(voxels, grid, "HU")
 
 
-def read_pet(series: Series, *, as_counts: bool = False) -> Volume:
+def read_pet(series: Series, *, as_counts: bool = False, progress: bool = False) -> Volume:
     """Read a PET series as SUVbw, float32, each slice by its own slope.
 
     Parameters
     ----------
     as_counts : give the stored, rescaled values without SUV, whatever their unit; their unit is
         then ``counts`` and no SUV can be had of them
+    progress : whether to show a bar
 
     Pixels that the scanner marked as no measurement (PixelPaddingValue) become 0.
 
@@ -132,7 +141,8 @@ def read_pet(series: Series, *, as_counts: bool = False) -> Volume:
         if stored.padded is not None:
             into[stored.padded] = 0
 
-    voxels = _voxels(places, grid, np.float32, scaled)
+    with passing_bar(len(places), "reading PET", unit="slice", progress=progress) as bar:
+        voxels = _voxels(places, grid, np.float32, scaled, bar)
     return Volume(voxels, grid, "counts" if as_counts else "SUVbw")
 
 
@@ -157,8 +167,14 @@ def _hu(place: Place, values: NDArray[Any], into: NDArray[Any]) -> None:
         into[stored.padded] = AIR_HU
 
 
-def _voxels(places: Sequence[Place], grid: Grid, dtype: type[np.generic], rescale: Rescale) -> Any:
-    """Return rescaled voxels, (X, Y, Z), read-only.
+def _voxels(
+    places: Sequence[Place],
+    grid: Grid,
+    dtype: type[np.generic],
+    rescale: Rescale,
+    bar: tqdm[Any],
+) -> Any:
+    """Return rescaled voxels, (X, Y, Z), read-only; `bar` goes on by each slice.
 
     Plain slices are read in threads, compressed ones decoded in processes, where a damaged file
     takes nothing else down.
@@ -182,13 +198,14 @@ def _voxels(places: Sequence[Place], grid: Grid, dtype: type[np.generic], rescal
         warnings.simplefilter("ignore")
         try:
             for _ in pool.map(read, plain):
-                pass
+                bar.update()
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
     if coded:
         for n, values in _decode_all(places, coded):
             rescale(places[n], values.astype(dtype_of(places[n].file.pixels)), voxels[n])
+            bar.update()
     voxels.setflags(write=False)
     return voxels.T
 

@@ -11,8 +11,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from tqdm.auto import tqdm
-
+from boneviz.bars import passing_bar
 from boneviz.dicomheader import FileHeader, NotDicomError, read_header
 from boneviz.errors import ImageFileError, InputError
 from boneviz.files import sha256_of
@@ -241,9 +240,7 @@ def _read_all(paths: list[Path], *, progress: bool) -> Iterator[FileHeader | Ski
 
     A header costs pydicom about a millisecond of Python, a process a second to begin.
     """
-    with tqdm(
-        desc="headers", unit="file", total=len(paths), disable=not progress, leave=False
-    ) as bar:
+    with passing_bar(len(paths), "headers", unit="file", progress=progress) as bar:
         if len(paths) < WORTH_PROCESSES:
             for path in paths:
                 yield from _headers([path])

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
+from pydicom.dataset import FileDataset
 
 from boneviz.dicombytes import require_sound_meta
 from boneviz.dicomvalues import (
@@ -35,7 +36,15 @@ from boneviz.dicomvalues import (
 from boneviz.errors import ImageFileError
 from boneviz.petheader import PetHeader
 
-__all__ = ["MULTIFRAME", "FileHeader", "NotDicomError", "PixelFormat", "Slice", "read_header"]
+__all__ = [
+    "MULTIFRAME",
+    "FileHeader",
+    "NotDicomError",
+    "PixelFormat",
+    "Slice",
+    "read_header",
+    "read_without_pixels",
+]
 
 MOST_AT_ONCE = 2**16
 DEFLATED = b"1.2.840.10008.1.2.1.99"
@@ -101,6 +110,9 @@ class FileHeader:
     frame_of_reference_uid: str | None
     patient_id: str
     patient_name: str
+    id_issuer: str
+    birth_date: str
+    sex: str
     study_at: datetime | None
     series_at: datetime | None
     acquired_at: datetime | None
@@ -168,6 +180,21 @@ def read_header(path: Path) -> FileHeader:
         ) from None
 
 
+def read_without_pixels(path: Path) -> FileDataset:
+    """Read all elements of one file before its pixels, within the bounds of `read_header`.
+
+    Call it inside `boneviz.dicombytes.refusing`.
+
+    Raises
+    ------
+    ImageFileError
+        A sequence in the File Meta Information, or a deflated file that inflates to too much.
+    """
+    with _Within(io.FileIO(path)) as stream:
+        require_sound_meta(stream)
+        return pydicom.dcmread(stream, stop_before_pixels=True)
+
+
 def _pixel_bytes(stream: Any, dataset: pydicom.Dataset) -> tuple[int, int] | None:
     """Return offset and length of the pixels, at whose element pydicom stopped reading."""
     implicit, little = dataset.original_encoding
@@ -205,6 +232,9 @@ def _header(
         frame_of_reference_uid=text(dataset, "FrameOfReferenceUID") or None,
         patient_id=words(dataset, "PatientID"),
         patient_name=words(dataset, "PatientName"),
+        id_issuer=words(dataset, "IssuerOfPatientID"),
+        birth_date=text(dataset, "PatientBirthDate"),
+        sex=text(dataset, "PatientSex"),
         study_at=moment(dataset, "StudyDate", "StudyTime"),
         series_at=moment(dataset, "SeriesDate", "SeriesTime"),
         acquired_at=moment(dataset, "AcquisitionDate", "AcquisitionTime"),

@@ -19,7 +19,7 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID, RLELossless
 
-from boneviz.dicombytes import tag_of
+from boneviz.dicombytes import require_sound_meta, tag_of
 from boneviz.dicomheader import FileHeader, PixelFormat
 from boneviz.errors import ImageFileError
 from boneviz.volume import MOST_VOXELS
@@ -241,7 +241,9 @@ def decoded(file: FileHeader, frame: int) -> NDArray[Any]:
     expected = (file.pixels.rows, file.pixels.columns)
     try:
         # from memory an element that claims 4 GiB gets what there is
-        dataset = pydicom.dcmread(io.BytesIO(file.path.read_bytes()))
+        stream = io.BytesIO(file.path.read_bytes())
+        require_sound_meta(stream)  # the file may be another than when its header was read
+        dataset = pydicom.dcmread(stream)
         if syntax.is_encapsulated:
             data = get_frame(dataset.PixelData, frame, number_of_frames=file.n_frames)
             size = None if syntax == RLELossless else coded_size(data)
@@ -252,8 +254,10 @@ def decoded(file: FileHeader, frame: int) -> NDArray[Any]:
                 )
         with _quiet():
             found = np.asarray(pixel_array(dataset, index=frame, raw=True))
-    except ImageFileError:
-        raise
+    except ImageFileError as error:
+        raise (
+            error if str(file.path) in str(error) else ImageFileError(f"{file.path}: {error}")
+        ) from None
     except Exception as error:
         # decoders raise anything, and their text quotes the file
         raise ImageFileError(

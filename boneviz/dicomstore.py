@@ -15,8 +15,9 @@ from tqdm.auto import tqdm
 
 from boneviz.connection import Archive, connect, refusals
 from boneviz.dicombytes import needed, quiet, read_object, refusing, tag_of, uid
-from boneviz.dicomweb import MAX_STUDIES, client_of, search, value
+from boneviz.dicomweb import MAX_STUDIES
 from boneviz.errors import InputError
+from boneviz.qido import client_of, search, value
 
 __all__ = ["Stored", "store_segs"]
 

@@ -8,34 +8,31 @@ Fetching holds one chunk of one file in memory, storing one file three times.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydicom.datadict import tag_for_keyword
 from tqdm.auto import tqdm
 
 from boneviz.connection import Archive, connect, pieces, refusals
-from boneviz.dicombytes import quiet, tag_of
+from boneviz.dicombytes import quiet
 from boneviz.dicomheader import read_header
 from boneviz.errors import ArchiveError, CohortError, ImageFileError, InputError
 from boneviz.files import whole_file
 from boneviz.multipart import write_object
 from boneviz.paths import inside
+from boneviz.qido import Item, client_of, count_of, is_uid, search, value
 
 __all__ = [
     "MAX_STUDIES",
     "MODALITIES",
     "Fetched",
     "Study",
-    "client_of",
     "fetch_studies",
     "find_studies",
-    "search",
-    "value",
 ]
 
 #: what boneviz reads
@@ -43,23 +40,7 @@ MODALITIES = ("CT", "PT", "SEG", "RTSTRUCT")
 MAX_FILE_BYTES = 2**31
 MAX_STUDIES = 10_000
 MAX_INSTANCES = 100_000
-PAGE = 500
-#: of all answers to one search, as far as they are kept
-MAX_KEPT_BYTES = 2**26
-#: what is kept of an answer beside its UID
-READ = (
-    "PatientID",
-    "AccessionNumber",
-    "StudyDate",
-    "StudyDescription",
-    "ModalitiesInStudy",
-    "NumberOfStudyRelatedInstances",
-    "Modality",
-    "NumberOfSeriesRelatedInstances",
-)
 ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
-
-Item = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +144,7 @@ def _study(uid: str, item: Item) -> Study:
         patient_id=_text(item, "PatientID"),
         accession=_text(item, "AccessionNumber"),
         modalities=tuple(sorted({_printable(each)[:16] for each in modalities})),
-        n_instances=_count(item, "NumberOfStudyRelatedInstances"),
+        n_instances=count_of(item, "NumberOfStudyRelatedInstances"),
     )
 
 
@@ -204,7 +185,7 @@ def fetch_studies(
     folder = Path(folder)
     study_uids = tuple(dict.fromkeys(study_uids))
     for given in study_uids:
-        if not _is_uid(given):
+        if not is_uid(given):
             raise InputError("a StudyInstanceUID (0020,000D) is digits and dots, at most 64")
     with connect(archive) as session:
         todo: list[tuple[str, Path, dict[str, Path]]] = []
@@ -267,7 +248,7 @@ def _files_of(
         doing = f"looking for the files of a {modality} series of {which}"
         ask = partial(client.search_for_instances, study_uid, uid)
         instances = search(ask, archive, doing, key="SOPInstanceUID", most=MAX_INSTANCES)
-        promised = _count(series[uid], "NumberOfSeriesRelatedInstances")
+        promised = count_of(series[uid], "NumberOfSeriesRelatedInstances")
         if not instances or (promised is not None and len(instances) < promised):
             raise ArchiveError(
                 f"{archive.url}: {doing}: it lists {len(instances)}, and says that there are "
@@ -338,82 +319,6 @@ def _fetch(session: Any, archive: Archive, url: str, path: Path) -> None:
             )
 
 
-def client_of(archive: Archive, session: Any) -> Any:
-    """Return a `dicomweb_client.DICOMwebClient` that asks through a session of `connect`."""
-    from dicomweb_client import DICOMwebClient
-
-    client = DICOMwebClient(archive.url, session=session, timeout=archive.timeouts_s)
-    # its second attempt to store sends what the first has used up: nothing
-    client.set_http_retry_params(retry=False)
-    return client
-
-
-def search(
-    page: Callable[..., Any], archive: Archive, doing: str, *, key: str, most: int
-) -> dict[str, Item]:
-    """Ask page by page until nothing new comes; return what is read of the answers by their UID.
-
-    Parameters
-    ----------
-    page : takes `limit` and `offset`
-    key : keyword of the UID that each answer has
-
-    Raises
-    ------
-    ArchiveError
-        Not a list of answers with that UID, more than `most`, or above 64 MiB in what is kept.
-    """
-    found: dict[str, Item] = {}
-    offset, kept = 0, 0
-    while True:
-        with refusals(archive, doing):
-            items = page(limit=PAGE, offset=offset)
-        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-            raise ArchiveError(
-                f"{archive.url}: {doing}: its answer is no list of data sets; expected that of a "
-                "DICOMweb service, look at what runs at that address"
-            )
-        before = len(found)
-        for item in items:
-            uid = "".join(value(item, key)[:1])
-            if not _is_uid(uid):
-                raise ArchiveError(
-                    f"{archive.url}: {doing}: an answer whose {tag_of(key)} is missing or no UID; "
-                    "look at the archive's log"
-                )
-            if uid in found:
-                continue
-            found[uid] = {
-                _tag(name): {"Value": there} for name in READ if (there := value(item, name))
-            }
-            kept += sum(len(text) + 64 for each in found[uid].values() for text in each["Value"])
-            if kept > MAX_KEPT_BYTES:
-                raise ArchiveError(
-                    f"{archive.url}: {doing}: {len(found)} answers hold more than {MAX_KEPT_BYTES} "
-                    "bytes; narrow it, by dates for example, or look at what runs at that address"
-                )
-        if len(found) > most:
-            raise ArchiveError(
-                f"{archive.url}: {doing}: more than {most}; narrow it, by dates for example"
-            )
-        if len(found) == before:
-            return found
-        offset += len(items)
-
-
-def value(item: Item, keyword: str) -> tuple[str, ...]:
-    """Return the values of an attribute in DICOM JSON (PS3.18, F.2) as texts, none where absent."""
-    element = item.get(_tag(keyword))
-    values = element.get("Value") if isinstance(element, dict) else None
-    if not isinstance(values, list | tuple):
-        return ()
-    return tuple(str(each) for each in values if isinstance(each, str | int | float))
-
-
-def _tag(keyword: str) -> str:
-    return f"{tag_for_keyword(keyword):08X}"
-
-
 def _text(item: Item, keyword: str) -> str:
     return _printable(" ".join(value(item, keyword)))[:64]
 
@@ -421,14 +326,3 @@ def _text(item: Item, keyword: str) -> str:
 def _printable(text: str) -> str:
     """Return a stranger's text without what a terminal would obey."""
     return "".join(c if c.isprintable() else " " for c in text).strip()
-
-
-def _count(item: Item, keyword: str) -> int | None:
-    try:
-        return int(value(item, keyword)[0])
-    except (IndexError, ValueError):
-        return None
-
-
-def _is_uid(text: str) -> bool:
-    return len(text) <= 64 and re.fullmatch(r"[0-9]+(\.[0-9]+)+", text) is not None

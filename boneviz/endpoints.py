@@ -14,7 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from boneviz.compare import PRIMARY, CrossEvaluation, cross_evaluate
+from boneviz.compare import cross_evaluate
+from boneviz.crossevaluation import CrossEvaluation
+from boneviz.direction import PRIMARY
 from boneviz.errors import InputError
 from boneviz.interaction import Interaction, interaction_of
 from boneviz.scorerow import Scores

@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tqdm.auto import tqdm
-
+from boneviz.bars import passing_bar
 from boneviz.case import Reader
 from boneviz.cohort import Cohort
 from boneviz.dicom import read_ct, read_pet
@@ -225,21 +224,23 @@ def import_sessions(
     origins = read_origins(out)
     barred = dict(out_of_place(plan, out, key))
     todo = [session for session in plan.sessions if session.case_id in outlines]
-    for session in tqdm(todo, desc="importing", unit="case", disable=not progress, leave=False):
-        mine = outlines[session.case_id]
-        try:
-            if session.case_id in barred:
-                raise CohortError(barred[session.case_id])
-            origin = _origin(session, mine, settings, key)
-            if (session.study_id, session.name) in origins:
-                _require_same(origins[session.study_id, session.name], origin)
-                there.append(session.case_id)
-                continue
-            with _whole_case(out, session) as folder:
-                notes += _write(session, mine, folder, settings, origin)
-            written.append(session.case_id)
-        except BonevizError as error:
-            refused.append((session.case_id, str(error)))
+    with passing_bar(len(todo), "importing", unit="case", progress=progress) as bar:
+        for session in todo:
+            mine = outlines[session.case_id]
+            try:
+                if session.case_id in barred:
+                    raise CohortError(barred[session.case_id])
+                origin = _origin(session, mine, settings, key)
+                if (session.study_id, session.name) in origins:
+                    _require_same(origins[session.study_id, session.name], origin)
+                    there.append(session.case_id)
+                else:
+                    with _whole_case(out, session) as folder:
+                        notes += _write(session, mine, folder, settings, origin, progress)
+                    written.append(session.case_id)
+            except BonevizError as error:
+                refused.append((session.case_id, str(error)))
+            bar.update()
     if (written or there) and not (out / "cohort.toml").exists():
         _cohort(out, key, experts, settings).save()
     return Imported(tuple(written), tuple(there), tuple(refused), tuple(notes))
@@ -286,9 +287,10 @@ def _write(
     folder: Path,
     settings: ImportSettings,
     origin: Origin,
+    progress: bool,
 ) -> list[str]:
     """Write CT, PET, their records and the outlines; return what was done to outlines."""
-    ct = read_ct(session.ct)
+    ct = read_ct(session.ct, progress=progress)
     if not ct.grid.matches(session.ct_grid):
         raise GridError("the CT changed while it was imported; run the import again")
     rt = any(outline.kind == "RTSTRUCT" for outline in outlines)
@@ -307,7 +309,7 @@ def _write(
         notes[outline.reader.name] = f"{outline.kind}{parts}: {laid.note}"
         write_volume(laid.volume, folder / f"{outline.reader.key}.nii.gz")
     write_volume(ct, folder / "ct.nii.gz")
-    pet = read_pet(session.pet, as_counts=session.suv is None)
+    pet = read_pet(session.pet, as_counts=session.suv is None, progress=progress)
     write_volume(pet, folder / "pet.nii.gz")
     write_pet_record(_pet_record(session), folder / "pet.nii.gz")
     record = {

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from boneviz.dicombytes import tag_of
 from boneviz.dicomfiles import Found
+from boneviz.dicomheader import FileHeader
 from boneviz.errors import InputError
 from boneviz.identity import StudyIds
 from boneviz.importplan import Row
@@ -91,18 +93,51 @@ def two_people(rows: Sequence[Row]) -> str:
     """Return why what has one study id is not one patient's, empty where it may be."""
     if len({row.series.patient_id.strip() for row in rows}) > 1:
         return "two patients got one study id; call one of them by a table (--ids)"
-    named: dict[str, int] = {}
-    for row in rows:
-        for file in row.series.files if row.series.modality in SCANS else ():
-            # as one system writes in capitals and another does not; after = in another script
-            spelt = file.patient_name.split("=")[0].replace("^", " ")
-            named.setdefault(" ".join(spelt.casefold().split()), row.number)
-    named.pop("", None)
-    if len(named) < 2:
-        return ""
-    one, other, *_ = named.values()
-    where = f"series {one} and {other}" if one != other else f"files of series {one}"
-    return (
-        f"{where} have one {tag_of('PatientID')} and two values of {tag_of('PatientName')}: "
-        "whose they are is not known; correct them at their source"
-    )
+    for keyword, said_of in WHO.items():
+        said: dict[str, int] = {}
+        for row in rows:
+            for file in row.series.files if row.series.modality in SCANS else ():
+                said.setdefault(said_of(file), row.number)
+        said.pop("", None)
+        if len(said) > 1:
+            one, other, *_ = said.values()
+            where = f"series {one} and {other}" if one != other else f"files of series {one}"
+            return (
+                f"{where} have one {tag_of('PatientID')} and two values of {tag_of(keyword)}: "
+                "whose they are is not known; correct them at their source"
+            )
+    return ""
+
+
+def _name(file: FileHeader) -> str:
+    # as one system writes in capitals and another does not; after = in another script
+    return _plain(file.patient_name.split("=")[0].replace("^", " "))
+
+
+def _birth_date(file: FileHeader) -> str:
+    # 1950.03.01 is of old systems; a part of a date contradicts none
+    digits = re.sub(r"\D", "", file.birth_date)
+    return digits if len(digits) == 8 else ""
+
+
+def _sex(file: FileHeader) -> str:
+    # O, other, is also what systems write where nobody said
+    sex = file.sex.strip().upper()
+    return sex if sex in ("M", "F") else ""
+
+
+def _issuer(file: FileHeader) -> str:
+    return _plain(file.id_issuer)
+
+
+def _plain(words: str) -> str:
+    return " ".join(words.casefold().split())
+
+
+#: what files of one patient must not say in two ways, each empty where a file does not say it
+WHO: dict[str, Callable[[FileHeader], str]] = {
+    "PatientName": _name,
+    "PatientBirthDate": _birth_date,
+    "PatientSex": _sex,
+    "IssuerOfPatientID": _issuer,
+}

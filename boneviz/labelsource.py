@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pydicom
-
 from boneviz.case import Reader
 from boneviz.dicombytes import refusing
 from boneviz.dicomfiles import Series, find_series
+from boneviz.dicomheader import read_without_pixels
 from boneviz.dicomseg import read_segments
 from boneviz.errors import BonevizError, ImageFileError, InputError
 from boneviz.files import sha256_of
@@ -38,8 +37,6 @@ __all__ = [
     "source_series",
 ]
 
-# stems of a case's own files
-FILES = ("ct", "pet", "import")
 MASKS = (".nii", ".nii.gz", ".nrrd", ".nhdr")
 
 
@@ -115,12 +112,11 @@ def reader_sources(given: Sequence[str]) -> tuple[LabelSource, ...]:
                 f"--labels {each!r}: expected NAME=WHERE, such as 'Expert A=masks/a' or "
                 "'Expert A=Lesion*'"
             )
-        if Reader(name).key in FILES:
-            raise InputError(
-                f"--labels {each!r}: an expert of that name would be stored over the scan's own "
-                "file; choose another name"
-            )
-        sources.append(_source(Reader(name), said))
+        try:
+            reader = Reader(name)
+        except InputError as error:
+            raise InputError(f"--labels {each!r}: {error}") from error
+        sources.append(_source(reader, said))
     names = [source.reader.key for source in sources]
     if twice := [s.reader.name for s in sources if names.count(s.reader.key) > 1]:
         raise InputError(f"--labels {twice[0]} twice: expected each expert once")
@@ -160,7 +156,7 @@ def source_series(series: Series, grid: Grid) -> SourceSeries:
     headers = []
     for path in series.paths:
         with refusing(path, "DICOM"):
-            headers.append(pydicom.dcmread(path, stop_before_pixels=True))
+            headers.append(read_without_pixels(path))
     return SourceSeries.of(headers, grid)
 
 

@@ -26,6 +26,13 @@ from boneviz.samples import shipped_folder
 __all__ = ["app_command", "jupyter_command", "open_app", "open_notebook", "require_free_port"]
 
 NEWS = "@jupyterlab/apputils-extension:announcements"
+APP_EXTENSIONS = (
+    "@jupyter-widgets/jupyterlab-manager",
+    # Voila's own, of which it takes the one that fits the version of ipywidgets
+    "@voila-dashboards/widgets-manager7",
+    "@voila-dashboards/widgets-manager8",
+    "anywidget",
+)
 TEMPLATES = Path(__file__).parent / "jupyter"
 APP = {
     "cells": [
@@ -97,6 +104,8 @@ def app_command(notebook: Path, *, port: int) -> list[str]:
         "--template=boneviz",
         # it would serve pictures beside the notebook to everybody, without the token
         "--VoilaConfiguration.file_denylist=.*",
+        # of JupyterLab's extensions those that draw widgets: others may fail, or ask a network
+        *(f"--VoilaConfiguration.extension_allowlist={name}" for name in APP_EXTENSIONS),
         # a page that was left open and cut off keeps its kernel, and a patient, no longer
         "--MappingKernelManager.cull_interval=60",
         "--MappingKernelManager.cull_idle_timeout=3600",

@@ -17,9 +17,9 @@ from scipy import sparse
 from scipy.spatial import cKDTree
 
 from boneviz.cubes import MIDPOINTS, triangles_of_codes
+from boneviz.elements import CORNERS, corner_bit
 from boneviz.errors import InputError
 from boneviz.metrics import Voxels, nonzero_positions
-from boneviz.surface import CORNERS, corner_bit
 
 __all__ = ["Mesh", "find_mesh"]
 

@@ -145,9 +145,9 @@ def _choose(study: Sequence[Row], own: Sequence[Row], choice: _Choice) -> tuple[
     pets = corrected or (pets if as_counts else [])
     if not pets:
         raise InputError(
-            f"no PET that is corrected for attenuation ({tag_of('CorrectedImage')} with ATTN)"
-            + _reasons(rows, "PT")
-            + "; give the corrected series, or load it without SUV (--as-counts)"
+            f"no PET that is corrected for attenuation ({tag_of('CorrectedImage')} with ATTN) and "
+            f"can be taken{_reasons(rows, 'PT')}; give such a series"
+            + (", or load it without SUV (--as-counts)" if _counts_would_do(rows) else "")
         )
     paired = [pet for pet in pets if any(_one_frame(pet, ct) for ct in cts)]
     if not paired:
@@ -189,6 +189,13 @@ def _choose(study: Sequence[Row], own: Sequence[Row], choice: _Choice) -> tuple[
         without,
     )
     return decided, session
+
+
+def _counts_would_do(rows: Sequence[Row]) -> bool:
+    """Whether a PET was refused for want of attenuation correction and for nothing else."""
+    return any(
+        _is(row, "PT") and row.why and not _looked_at(row, as_counts=True).why for row in rows
+    )
 
 
 def _looked_at(row: Row, *, as_counts: bool) -> Row:

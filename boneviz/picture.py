@@ -7,7 +7,7 @@ picture; on sagittal slices the front is on the left; the head is up, true to sc
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -18,11 +18,12 @@ from skimage.measure import find_contours, label
 
 from boneviz.case import Case
 from boneviz.errors import GridError, InputError
-from boneviz.palette import ReaderStyle, colour_map
+from boneviz.palette import ReaderStyle, colour_map, rgb_of
 from boneviz.volume import Volume
 
 __all__ = [
     "LETTERS",
+    "NORMALS",
     "Display",
     "Mode",
     "Overlay",
@@ -43,6 +44,8 @@ _VIEWS: dict[Plane, tuple[int, bool, int, bool]] = {
     "coronal": (0, True, 2, True),
     "sagittal": (1, True, 2, True),
 }
+#: the axis along which slices of a plane are counted, of an array and of RAS alike
+NORMALS: dict[Plane, int] = {"axial": 2, "coronal": 1, "sagittal": 0}
 #: letters at the left, right, top and bottom of each plane
 LETTERS: dict[Plane, tuple[str, str, str, str]] = {
     "axial": ("R", "L", "A", "P"),
@@ -246,7 +249,9 @@ def disputed_mm(case: Case) -> tuple[float, float, float]:
     return float(x_mm), float(y_mm), float(z_mm)
 
 
-def png_of(picture: NDArray[np.uint8], *, colours: int | None = None) -> bytes:
+def png_of(
+    picture: NDArray[np.uint8], *, colours: int | None = None, exact: Iterable[str] = ()
+) -> bytes:
     """Return a picture as the bytes of a PNG file.
 
     Parameters
@@ -254,14 +259,31 @@ def png_of(picture: NDArray[np.uint8], *, colours: int | None = None) -> bytes:
     picture : (height, width, 3)
     colours : how many are kept, up to 256, which makes the file several times as small; all by
         default
+    exact : colours, ``#rrggbb``, that stay as they are beside these: of thin lines, which would
+        fade into what is around them
     """
     stream = io.BytesIO()
     image = Image.fromarray(picture)
     if colours is not None:
         # without dithering, whose noise would cost more than the colours save
         image = image.quantize(colours, dither=Image.Dither.NONE)
+        image = _with_colours(image, picture, dict.fromkeys(exact))
     image.save(stream, format="PNG", optimize=True)
     return stream.getvalue()
+
+
+def _with_colours(
+    image: Image.Image, picture: NDArray[np.uint8], colours: Iterable[str]
+) -> Image.Image:
+    """Return a picture by palette, with the pixels of these colours as they were in the picture."""
+    index, palette = np.array(image), list(image.getpalette() or ())
+    for colour in colours:
+        rgb = rgb_of(colour)
+        index[(picture == rgb).all(axis=-1)] = len(palette) // 3
+        palette += rgb
+    kept = Image.fromarray(index, mode="P")
+    kept.putpalette(palette)
+    return kept
 
 
 def _contour(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from boneviz.case import Case, CaseRef, Prediction, Reader
+from boneviz.case import DEFAULT_THRESHOLD, Case, CaseRef, Prediction, Reader
 from boneviz.cohort import Cohort
 from boneviz.nifti import read_case, read_predictions
 from boneviz.score import ScoreSettings, score_case
@@ -37,7 +37,7 @@ class Readings:
         """Whether any of the models is for demonstration only."""
         return any(prediction.demonstration for prediction in self.predictions)
 
-    def outlined(self, *, threshold: float = 0.5) -> Case:
+    def outlined(self, *, threshold: float = DEFAULT_THRESHOLD) -> Case:
         """Return the case, still on its own grids, with the models' outlines among its masks."""
         return self.case.with_masks({p.reader: p.mask(threshold) for p in self.predictions})
 

@@ -19,7 +19,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from boneviz.bone import bone_mask
-from boneviz.case import Case, Prediction
+from boneviz.case import DEFAULT_THRESHOLD, Case, Prediction
 from boneviz.content import Uptake, content_of, uptake_at
 from boneviz.errors import GridError, InputError
 from boneviz.metrics import Voxels, find_lesions
@@ -159,7 +159,7 @@ def regions(
     predictions: Sequence[Prediction] = (),
     *,
     rim_mm: float = 5.0,
-    threshold: float = 0.5,
+    threshold: float = DEFAULT_THRESHOLD,
 ) -> tuple[Region, ...]:
     """Split what two readers outline into connected parts, and say of each what kind it is.
 

@@ -20,7 +20,7 @@ from boneviz.files import write_whole
 from boneviz.harmonise import harmonise
 from boneviz.palette import ReaderStyle, styles_of
 from boneviz.petrecord import NO_SUV
-from boneviz.picture import Display, Plane, counts_range, disputed_mm, fused_slice, png_of
+from boneviz.picture import NORMALS, Display, Plane, counts_range, disputed_mm, fused_slice, png_of
 from boneviz.readings import Readings, read_readings
 from boneviz.regions import Region, regions, regions_table
 from boneviz.reportpage import Section, figure_of, page_of, small, table_of, text_of
@@ -35,8 +35,7 @@ from boneviz.version import __version__
 __all__ = ["report_page", "write_report"]
 
 LEAST_ML, MOST_REGIONS = 0.1, 6  # of regions that are listed
-PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
-PLANES_AXIS: dict[Plane, int] = {"axial": 2, "coronal": 1, "sagittal": 0}
+PLANES = tuple(NORMALS)
 WINDOW_MM = 170.0
 PICTURES_BYTES = 3_600_000  # of all pictures together, so that a report stays below 5 MB
 
@@ -277,7 +276,7 @@ def _pictures(case: Case, styles: Sequence[ReaderStyle], *, share: int) -> str:
 
 
 def _figure(plane: Plane, centre_mm: Sequence[float], png: bytes) -> str:
-    axis = PLANES_AXIS[plane]
+    axis = NORMALS[plane]
     caption = (
         f"{plane}, {'xyz'[axis]} = {centre_mm[axis]:.0f} mm, {WINDOW_MM / 10:.0f} cm across, "
         "centred on the largest dispute"

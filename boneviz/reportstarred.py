@@ -11,14 +11,13 @@ from boneviz.errors import InputError
 from boneviz.harmonise import harmonise
 from boneviz.palette import ReaderStyle
 from boneviz.petrecord import NO_SUV
-from boneviz.picture import Display, Plane, fused_slice, png_of
+from boneviz.picture import NORMALS, Display, fused_slice, png_of
 from boneviz.readings import Readings
 from boneviz.regions import Region, regions, regions_table
 from boneviz.reportpage import Section, figure_of, small, table_of
 
 __all__ = ["require_of_cohort", "starred_here", "starred_section"]
 
-PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
 WINDOW_MM = 120.0
 MOST_PICTURED = 24  # regions, so that the page stays small
 COLUMNS = {
@@ -70,7 +69,7 @@ def starred_here(
         names = (region.reference, region.candidate)
         title = f"{region.case_id}, region {region.number}: {region.kind_in_words}"
         figures = ""
-        for plane in PLANES if place < MOST_PICTURED else ():
+        for plane in NORMALS if place < MOST_PICTURED else ():
             picture = fused_slice(
                 replace(case, masks={r: m for r, m in case.masks.items() if r.name in names}),
                 plane,
@@ -78,7 +77,7 @@ def starred_here(
                 styles=[style for style in styles if style.name in names],
                 display=Display(mm_per_pixel=0.5, window_mm=WINDOW_MM),
             )
-            axis = {"axial": 2, "coronal": 1, "sagittal": 0}[plane]
+            axis = NORMALS[plane]
             caption = f"{plane}, {'xyz'[axis]} = {region.inside_mm[axis]:.0f} mm"
             figures += figure_of(plane, caption, png_of(picture, colours=48))
         changed = "" if _is_there(region, readings) else _changed(region)

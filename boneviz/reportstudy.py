@@ -8,7 +8,8 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from boneviz.ablation import FusionGain, fusion_gains, fusion_table, fusion_words
 from boneviz.case import Reader
-from boneviz.compare import CrossEvaluation, cross_evaluate
+from boneviz.compare import cross_evaluate
+from boneviz.crossevaluation import CrossEvaluation
 from boneviz.endpoints import control_words, endpoints, seed_control, who_draws_larger
 from boneviz.errors import InputError
 from boneviz.palette import styles_of

@@ -15,7 +15,7 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from boneviz.case import Case, Prediction, Reader
+from boneviz.case import DEFAULT_THRESHOLD, Case, Prediction, Reader
 from boneviz.content import Content, content_of, uptake_at
 from boneviz.errors import GridError, InputError
 from boneviz.matching import Drawn, LesionMatch, distances_of_matches
@@ -86,7 +86,7 @@ class ScoreSettings:
         One of them is impossible.
     """
 
-    threshold: float = 0.5
+    threshold: float = DEFAULT_THRESHOLD
     tolerance_mm: tuple[float, ...] = (1.0, 2.0)
     surface: SurfaceKind = "grid"
 
@@ -130,7 +130,7 @@ def score_case(
     predictions: Sequence[Prediction] = (),
     *,
     pairs: Sequence[tuple[str, str]] | None = None,
-    threshold: float = 0.5,
+    threshold: float = DEFAULT_THRESHOLD,
     tolerance_mm: Sequence[float] = (1.0, 2.0),
     mesh: bool = False,
 ) -> tuple[Scores, ...]:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from boneviz.case import CaseRef, Reader
+from boneviz.case import DEFAULT_THRESHOLD, CaseRef, Reader
 from boneviz.cohort import Cohort
 from boneviz.dicom import read_ct, read_grid
 from boneviz.dicomexport import Identity, SegSettings, write_disagreement_seg, write_reader_seg
@@ -49,7 +49,7 @@ class SegExport:
     identity : ``none``, or ``source`` to keep that of the source series
     """
 
-    threshold: float = 0.5
+    threshold: float = DEFAULT_THRESHOLD
     pair: tuple[str, str] | None = None
     identity: Identity = "none"
 

@@ -193,3 +193,20 @@ LESIONS = (
         (5, 1),
     ),
 )
+
+
+def four_readers(**changes: object) -> list[Scores]:
+    """Return two patients in which each model agrees better with its own expert."""
+    pairs = (
+        (EXPERT_A, EXPERT_B, 0.5),
+        (EXPERT_A, MODEL_A, 0.8),
+        (EXPERT_A, MODEL_B, 0.4),
+        (EXPERT_B, MODEL_A, 0.45),
+        (EXPERT_B, MODEL_B, 0.7),
+        (MODEL_A, MODEL_B, 0.6),
+    )
+    return [
+        scores_of(a, b, patient_id=patient, dice=dice + shift, hd95_mm=10 * (1 - dice), **changes)
+        for patient, shift in (("P0", 0.0), ("P1", 0.1))
+        for a, b, dice in pairs
+    ]

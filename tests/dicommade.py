@@ -11,6 +11,7 @@ half-life here, has halved: 1000 x 70 / 175e6.
 from __future__ import annotations
 
 # before gdcm, whose wheel brings a zlib of its own: loaded after it, deflating ends the process
+import struct
 import zlib  # noqa: F401
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -217,3 +218,23 @@ def _image(n: int, plane: NDArray[Any], scan: Scan, series: str) -> Dataset:
     ds.PixelData = plane.astype(plane.dtype.newbyteorder("<")).tobytes()
     ds["PixelData"].VR = "OW"
     return ds
+
+
+def explicit(tag: bytes, vr: bytes, value: bytes, *, claims: int | None = None) -> bytes:
+    return tag + vr + b"\0\0" + struct.pack("<I", claims or len(value)) + value
+
+
+def items_of(depth: int) -> bytes:
+    """Return the bytes of a sequence within a sequence, so deep."""
+    value = b""
+    for _ in range(depth):
+        item = b"\xfe\xff\x00\xe0" + struct.pack("<I", len(value)) + value
+        value = explicit(b"\x40\x00\x30\xa7", b"SQ", item)
+    return b"\xfe\xff\x00\xe0" + struct.pack("<I", len(value)) + value
+
+
+def put_sequence_into_meta(path: Path, depth: int) -> None:
+    """Put sequences within one another where (0002,0000) stands, whose 12 bytes come first."""
+    content = path.read_bytes()
+    deep = explicit(b"\x02\x00\x00\x00", b"SQ", items_of(depth))
+    path.write_bytes(content[:132] + deep + content[144:])

@@ -15,7 +15,7 @@ from small import (
     volume_of,
 )
 
-from boneviz.case import Case, CaseRef, Prediction, Reader
+from boneviz.case import Case, CaseRef, Prediction, Reader, ReaderKind
 from boneviz.errors import CohortError, InputError, LeakageError
 from boneviz.volume import Grid, Volume
 
@@ -33,6 +33,9 @@ from boneviz.volume import Grid, Volume
             {"name": "Kim", "kind": "learner", "learned_from": "Dr A"},
             "Kim: only a model learns from an expert",
         ),
+        ({"name": "PET"}, "expert named 'PET': .* over the scan's own file.*choose another name"),
+        ({"name": " ct. "}, r"expert named ' ct\. ': .*\(ct in a patient's folder\)"),
+        ({"name": "Import"}, r"\(import in a patient's folder\).*such as 'Reader Import'"),
     ],
 )
 def test_impossible_readers_are_refused(arguments: dict[str, str], says: str) -> None:
@@ -51,6 +54,16 @@ def test_impossible_readers_are_refused(arguments: dict[str, str], says: str) ->
 )
 def test_a_readers_key_is_safe_as_a_file_name(name: str, key: str) -> None:
     assert Reader(name).key == key
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("PET", "model"), ("CT", "learner"), ("PET Reader", "expert")]
+)
+def test_names_of_the_scans_files_are_free_where_no_file_lies_beside_them(
+    name: str, kind: ReaderKind
+) -> None:
+    """A model's predictions and a learner's drawings have a folder of their own."""
+    assert Reader(name, kind).name == name
 
 
 @pytest.mark.parametrize("patient_id", ["", "  "])

@@ -289,6 +289,19 @@ def test_an_incomplete_table_is_refused(
         Cohort.from_table(table_of(tmp_path, **columns), name="Mine", root=tmp_path)
 
 
+def test_an_expert_called_as_a_scans_file_is_refused_wherever_a_cohort_is_made(
+    tmp_path: Path,
+) -> None:
+    table = pd.DataFrame(
+        {"patient_id": ["P1"], "ct": ["c.nii"], "pet": ["p.nii"], "PET": ["m.nii"]}
+    )
+    with pytest.raises(InputError, match=r"expert named 'PET': .*choose another name"):
+        Cohort.from_table(table, name="made", root=tmp_path)
+    (tmp_path / "cohort.toml").write_text('format = 1\nname = "n"\nreaders = [{name = "Ct"}]\n')
+    with pytest.raises(CohortError, match=r"cohort\.toml: an expert named 'Ct': .*another name"):
+        Cohort.open(tmp_path)
+
+
 def test_a_table_without_rows_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CohortError, match="the table has no rows: expected one per session"):
         Cohort.from_table(table_of(tmp_path).iloc[:0], name="Mine", root=tmp_path)

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
-import os
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from small import EXPERT_A, EXPERT_B, limb, tiny_config, volume_of, write_tiny_cohort
 from test_crossval_kills import files_of
 
-from boneviz import cli, crossval, patches, train
+from boneviz import cli, train
 from boneviz.checkpoint import card_of, load_checkpoint, load_tensors
 from boneviz.cohort import Cohort
-from boneviz.crossval import deal_folds, plan, run
-from boneviz.duplicates import refuse_duplicates, voxel_hash
+from boneviz.crossval import plan, run
 from boneviz.errors import (
     BonevizError,
     CheckpointError,
@@ -35,9 +28,7 @@ from boneviz.errors import (
 )
 from boneviz.fuse import FuseConfig
 from boneviz.nifti import read_volume, write_volume
-from boneviz.petrecord import PetRecord, write_pet_record
 from boneviz.train import weights_path
-from boneviz.volume import Grid, Volume
 
 CONFIG = tiny_config(steps=4, save_every=2, seed=0)  # the command has seed 0 as well
 LIMBS = [limb("P01"), limb("P02", axes="lps", place=1)]
@@ -196,58 +187,6 @@ def test_a_table_whose_cases_lack_an_experts_mask_is_refused(root: Path) -> None
         plan(lacking, CONFIG, n_folds=2)
 
 
-# ---- duplicates ----
-
-#: 2 x 3 x 4 voxels with values of their own
-CT = Volume(
-    np.arange(24, dtype=np.int16).reshape(2, 3, 4),
-    Grid.straight((2, 3, 4), (2, 3, 5), (0, 0, 0)),
-    "HU",
-)
-
-
-def test_a_scan_is_known_by_its_voxels_whatever_its_file(tmp_path: Path) -> None:
-    def hashed(volume: Volume, name: str) -> str:
-        write_volume(volume, tmp_path / name)
-        return voxel_hash(tmp_path / name, "HU")
-
-    array = CT.array
-    own = hashed(CT, "ct.nii.gz")
-    assert hashed(CT, "plain.nii") == own
-    # another place, another spacing: the header was mended
-    assert (
-        hashed(Volume(array, Grid.straight((2, 3, 4), (1, 1, 1), (9, 9, 9)), "HU"), "b.nii") == own
-    )
-    # mirrored, and with axes swapped, as other converters write
-    assert hashed(Volume(array[::-1], CT.grid, "HU"), "c.nii") == own
-    turned = Volume(array.transpose(2, 0, 1), Grid.straight((4, 2, 3), (5, 2, 3), (0, 0, 0)), "HU")
-    assert hashed(turned, "d.nii") == own
-    # one voxel by 1 HU, or the same voxels in another shape, are another scan
-    other = array.copy()
-    other[1, 2, 3] += 1
-    assert hashed(Volume(other, CT.grid, "HU"), "e.nii") != own
-    flat = Volume(array.reshape(1, 4, 6), Grid.straight((1, 4, 6), (2, 3, 5), (0, 0, 0)), "HU")
-    assert hashed(flat, "f.nii") != own
-
-
-def test_a_pet_is_known_again_in_suv_and_in_counts(tmp_path: Path) -> None:
-    cohort = write_tiny_cohort(tmp_path, [limb("P01"), limb("P02", place=1), limb("P03", place=2)])
-    # one scan under two ids, of which one was imported without SUV: the same voxels
-    shutil.copy(cohort["P01"].pet, cohort["P03"].pet)
-    write_pet_record(PetRecord("counts"), cohort["P03"].pet)
-    with pytest.raises(CohortError, match="patients P01 and P03 share one PET"):
-        refuse_duplicates(cohort)
-
-
-def test_sessions_of_one_patient_may_share_a_scan(tmp_path: Path) -> None:
-    # one CT for two PETs is a study that was done twice, and the patient is in one fold anyway
-    limbs = [limb("P01", "S1"), limb("P01", "S2", place=1), limb("P02", place=2)]
-    cohort = write_tiny_cohort(tmp_path, limbs)
-    shutil.copy(tmp_path / "P01" / "S1" / "ct.nii.gz", tmp_path / "P01" / "S2" / "ct.nii.gz")
-    folds = deal_folds(cohort, n_folds=2, seed=0)
-    assert sorted(folds.of_patient.values()) == [0, 1]
-
-
 def test_a_scan_copied_after_the_folds_were_dealt_is_refused(root: Path) -> None:
     plan(Cohort.open(root), CONFIG, n_folds=2)
     copied("ct.nii.gz")(root)
@@ -321,168 +260,6 @@ def test_a_gradient_that_is_not_a_number_leaves_the_last_good_state(
     other = write_tiny_cohort(root.parent / "other", LIMBS).root
     cross_validate(other, **config)
     assert files_of(root) == files_of(other)
-
-
-# ---- disk full, and killed right after a write ----
-
-
-class Stopped(BaseException):
-    """Stands for a kill: nothing catches it."""
-
-
-@contextmanager
-def write_number(
-    stop_at: int, fail: Callable[[Path], None], *, before: bool
-) -> Iterator[list[str]]:
-    """Let one write of a run fail, before or after the file is there; give the names written."""
-    names: list[str] = []
-    replace_file = Path.replace
-
-    def counted(self: Path, target: Path) -> Any:
-        names.append(Path(target).name)
-        if before and len(names) == stop_at:
-            fail(self)
-        done = replace_file(self, target)
-        if not before and len(names) == stop_at:
-            fail(self)
-        return done
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Path, "replace", counted)
-        yield names
-
-
-def no_space(path: Path) -> None:
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-
-
-def killed(_: Path) -> None:
-    raise Stopped
-
-
-def test_all_writes_of_a_run_are_known(root: Path) -> None:
-    with write_number(0, killed, before=True) as names:
-        cross_validate(root)
-    # folds; of each of 4 fits: log and state after step 2 of 4, log, weights and card at the end,
-    # one prediction and its record; the cohort with two models
-    assert len(names) == 1 + 4 * 7 + 1
-
-
-@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
-@pytest.mark.parametrize("stop_at", range(1, 9))
-def test_stopped_at_any_write_a_run_goes_on_to_the_same_files(
-    root: Path, whole: Path, stop_at: int, before: bool
-) -> None:
-    # the folds and all seven writes of the first fit; the other fits are as the first
-    with write_number(stop_at, killed, before=before), pytest.raises(Stopped):
-        cross_validate(root)
-    cross_validate(root)
-    assert files_of(root) == files_of(whole)
-
-
-@pytest.mark.parametrize("stop_at", [1, 2, 3, 5, 6, 7, 8, 30])
-def test_a_full_disk_is_said_in_one_line_and_leaves_nothing_half_written(
-    root: Path,
-    whole: Path,
-    stop_at: int,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(patches, "TrainConfig", lambda **_: CONFIG)
-    command = ["crossval", str(root), "--folds", "2", "--quiet"]
-    with write_number(stop_at, no_space, before=True) as names:
-        assert cli.main(command) == 1
-    assert capsys.readouterr().err.startswith("boneviz: No space left on device")
-    assert len(names) == stop_at
-    assert not [*root.rglob(".writing-*")]
-    assert cli.main(command) == 0  # there is space again
-    assert files_of(root) == files_of(whole)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Return a disk of 2 MB, where one may be mounted."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
-    if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
-        pytest.skip("a disk can only be mounted by root; the full disk above is simulated")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
-
-
-def test_a_run_goes_on_when_a_full_disk_has_space_again(
-    small_disk: Path,
-    whole: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(patches, "TrainConfig", lambda **_: CONFIG)
-    root = write_tiny_cohort(small_disk / "tiny", LIMBS).root
-    command = ["crossval", str(root), "--folds", "2", "--quiet"]
-    ballast = small_disk / "ballast"
-    stopped_with = []
-    # a little more space each time, as if somebody tidied up too little: every kind of file is cut
-    for free_kb in (0, 12, 24, 48, 96, 150, 200, 260, 330, 400, 500, 650, 800):
-        ballast.unlink(missing_ok=True)
-        free = os.statvfs(small_disk)
-        ballast.write_bytes(bytes(max(0, free.f_bavail * free.f_frsize - free_kb * 1024)))
-        if cli.main(command) == 0:
-            break
-        assert capsys.readouterr().err.startswith("boneviz: No space left on device")
-        assert not [*root.rglob(".writing-*")]
-        stopped_with.append(len(files_of(root)))
-    assert len(set(stopped_with)) >= 3
-    ballast.unlink()
-    assert cli.main(command) == 0
-    assert files_of(root) == files_of(whole)
-
-
-# ---- what a killed run leaves ----
-
-
-def test_half_written_files_of_a_killed_run_are_cleared_away(root: Path, whole: Path) -> None:
-    left = [
-        root / ".writing-ab12-folds.json",
-        root / "models" / ".writing-ab12-model_a_fold0.safetensors",
-        root / "predictions" / "model_a" / ".writing-ab12-P01.nii.gz",
-    ]
-    for path in left:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"half")
-    with (root / ".crossval.lock").open("a+") as other:
-        # another run is under way, and these may be its files
-        fcntl.flock(other, fcntl.LOCK_SH)
-        cross_validate(root)
-        assert all(path.is_file() for path in left)
-    cross_validate(root)
-    assert files_of(root) == files_of(whole)
-
-
-def test_a_run_beside_another_is_known_as_one_too(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = (root / ".crossval.lock").open("a+")
-    fcntl.flock(first, fcntl.LOCK_SH)
-
-    def third_run(*_: Any, **__: Any) -> None:
-        first.close()  # the first run ends; the second, this one, is still under way
-        with (root / ".crossval.lock").open("a+") as third, pytest.raises(BlockingIOError):
-            fcntl.flock(third, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        raise Stopped
-
-    monkeypatch.setattr(crossval, "fit_and_predict", third_run)
-    with pytest.raises(Stopped):
-        cross_validate(root)
-
-
-def test_the_state_of_a_fit_that_was_killed_as_it_ended_is_cleared_away(
-    whole: Path, tmp_path: Path
-) -> None:
-    root = Path(shutil.copytree(whole, tmp_path / "tiny"))
-    (root / "models" / "model_a_fold0.state.safetensors").write_bytes(b"state")
-    cross_validate(root)
-    assert files_of(root) == files_of(whole)
 
 
 # ---- the plan ----

@@ -95,7 +95,7 @@ def test_bytes_that_decode_to_another_mask_are_not_written(
         packed[0] ^= 1
         seg.PixelData = packed.tobytes() + b"\0"
 
-    monkeypatch.setattr("boneviz.dicomexport._pack", turned)
+    monkeypatch.setattr("boneviz.dicomexport.pack", turned)
     source = source_of(ct_headers((2, 2, 5)))
     mask = Volume(np.ones((2, 2, 5), dtype=bool), source.grid, "label")
     message = (

@@ -7,7 +7,16 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from dicommade import Scan, uid, write_ct_series, write_dataset, write_pet_series
+from dicommade import (
+    Scan,
+    explicit,
+    items_of,
+    put_sequence_into_meta,
+    uid,
+    write_ct_series,
+    write_dataset,
+    write_pet_series,
+)
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
@@ -180,19 +189,6 @@ def test_equal_arguments_make_equal_bytes(tmp_path: Path) -> None:
     assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
 
 
-def explicit(tag: bytes, vr: bytes, value: bytes, *, claims: int | None = None) -> bytes:
-    return tag + vr + b"\0\0" + struct.pack("<I", claims or len(value)) + value
-
-
-def items_of(depth: int) -> bytes:
-    """Return the bytes of a sequence within a sequence, so deep."""
-    value = b""
-    for _ in range(depth):
-        item = b"\xfe\xff\x00\xe0" + struct.pack("<I", len(value)) + value
-        value = explicit(b"\x40\x00\x30\xa7", b"SQ", item)
-    return b"\xfe\xff\x00\xe0" + struct.pack("<I", len(value)) + value
-
-
 def test_a_sequence_in_the_place_of_a_text_is_not_written_out(tmp_path: Path) -> None:
     (path, *_) = write_ct_series(tmp_path)
     content = path.read_bytes()
@@ -206,10 +202,7 @@ def test_a_sequence_in_the_place_of_a_text_is_not_written_out(tmp_path: Path) ->
 
 def test_a_sequence_in_the_meta_information_is_refused(tmp_path: Path) -> None:
     (path, *_) = write_ct_series(tmp_path)
-    content = path.read_bytes()
-    # in the place of (0002,0000), whose 12 bytes come first
-    deep = explicit(b"\x02\x00\x00\x00", b"SQ", items_of(60))
-    path.write_bytes(content[:132] + deep + content[144:])
+    put_sequence_into_meta(path, 60)
     (skipped,) = find_series(tmp_path).skipped
     assert skipped.reason.startswith("a sequence in the File Meta Information, group 0002")
 

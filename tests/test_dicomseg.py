@@ -288,7 +288,7 @@ def test_a_frame_that_ends_its_decoder_takes_nothing_else_down(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = packed_seg(tmp_path)
-    monkeypatch.setattr("boneviz.dicomseg._masks_or_error", lambda *_: os._exit(1))
+    monkeypatch.setattr("boneviz.segframes._masks_or_error", lambda *_: os._exit(1))
     with pytest.raises(ImageFileError, match=r"/s: a compressed frame ended its decoder"):
         read_segments(path, threshold=0.5)
 

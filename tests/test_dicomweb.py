@@ -17,8 +17,9 @@ import boneviz.dicomweb
 from boneviz.cli import main
 from boneviz.connection import Archive
 from boneviz.dicom import find_series, read_ct, read_pet
-from boneviz.dicomweb import fetch_studies, find_studies, search
+from boneviz.dicomweb import fetch_studies, find_studies
 from boneviz.errors import ArchiveError, InputError
+from boneviz.qido import search
 
 STUDY, SERIES = uid("fault"), uid("fault", "ct")
 
@@ -137,9 +138,9 @@ def test_of_an_answer_only_what_is_read_is_kept(monkeypatch: pytest.MonkeyPatch)
     assert all(item == {"00081030": {"Value": ("knee",)}} for item in found.values())
 
     # 4 letters and 64 bytes around them, six times
-    monkeypatch.setattr(boneviz.dicomweb, "MAX_KEPT_BYTES", 6 * 68)
+    monkeypatch.setattr(boneviz.qido, "MAX_KEPT_BYTES", 6 * 68)
     assert len(search(ask, archive, "looking", key="StudyInstanceUID", most=9)) == 6
-    monkeypatch.setattr(boneviz.dicomweb, "MAX_KEPT_BYTES", 6 * 68 - 1)
+    monkeypatch.setattr(boneviz.qido, "MAX_KEPT_BYTES", 6 * 68 - 1)
     with pytest.raises(ArchiveError, match="looking: 6 answers hold more than 407 bytes"):
         search(ask, archive, "looking", key="StudyInstanceUID", most=9)
 

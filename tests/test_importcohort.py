@@ -96,6 +96,18 @@ def test_nothing_is_written_before_somebody_says_yes(
     assert set(Cohort.open(tmp_path / "c").patients) == ids
 
 
+def test_bars_show_what_an_import_reads_unless_it_is_to_be_quiet(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["import", str(folder), "--yes", "--out"]
+    assert main([*given, str(tmp_path / "d")]) == 0
+    bars = capsys.readouterr().err
+    for what in ("headers", "importing", "reading CT", "reading PET"):
+        assert f"{what}:   0%" in bars
+    assert main([*given, str(tmp_path / "e"), "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_by_default_the_key_lies_beside_the_cohort(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

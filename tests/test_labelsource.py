@@ -10,7 +10,7 @@ import nrrd
 import numpy as np
 import pydicom
 import pytest
-from dicommade import uid
+from dicommade import put_sequence_into_meta, uid
 from pydicom.dataset import Dataset
 from segmade import contour_of, written
 from studymade import A_BLOCK, SHIFTED, Study, mask_of, write_rt, write_seg, write_study
@@ -196,6 +196,17 @@ def test_a_header_that_cannot_be_read_again_is_named(session: Session, tmp_path:
     gone = replace(session.ct.files[0], path=tmp_path / "gone.dcm")
     with pytest.raises(BonevizError, match=r"gone\.dcm: cannot be read as DICOM"):
         source_series(Series((gone,)), session.ct_grid)
+
+
+def test_a_header_whose_meta_information_holds_a_sequence_is_not_read_again(
+    session: Session, tmp_path: Path
+) -> None:
+    """Sixty sequences within one another would take pydicom for ever; one shows that it asked."""
+    changed = replace(session.ct.files[0], path=tmp_path / "changed.dcm")
+    changed.path.write_bytes(session.ct.files[0].path.read_bytes())
+    put_sequence_into_meta(changed.path, 1)
+    with pytest.raises(ImageFileError, match=r"changed\.dcm: a sequence in the File Meta Inform"):
+        source_series(Series((changed, *session.ct.files[1:])), session.ct_grid)
 
 
 def as_one_series(_: int, ds: Dataset) -> None:

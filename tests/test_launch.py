@@ -41,6 +41,10 @@ def test_the_app_listens_on_loopback_and_shows_no_token_to_other_users(tmp_path:
     assert "--Voila.port=9002" in command
     assert "--Voila.port_retries=0" in command
     assert "--Voila.auto_token=True" in command
+    # the page loads no extension of JupyterLab but those that draw widgets
+    allowed = [part.partition("allowlist=")[2] for part in command if "extension_allow" in part]
+    assert "anywidget" in allowed
+    assert all("widget" in name for name in allowed)
     assert not any(part.lower().startswith(("--token", "--voila.token")) for part in command)
 
 

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from boneviz.cubes import MIDPOINTS, triangles_of_codes
+from boneviz.elements import CORNERS, corner_bit
 from boneviz.errors import GridError, InputError
 from boneviz.mesh import Mesh, find_mesh
 from boneviz.meshpair import mesh_distances_between
 from boneviz.metrics import Voxels, find_lesions
-from boneviz.surface import CORNERS, SurfaceDistances, corner_bit
+from boneviz.surface import SurfaceDistances
 
 CORNER_MM2 = 19 / 8  # one corner of a voxel of 2 x 3 x 5 mm cut off, see cases.py
 SPACINGS_MM = (SPACING_MM, (1.0, 1.0, 1.0), (0.3, 4.0, 3.0))

@@ -191,6 +191,7 @@ def test_an_uncorrected_pet_is_never_taken_for_suv(tmp_path: Path) -> None:
     made = plan(tmp_path)
     ((_, said),) = made.refused
     assert "corrected for attenuation (CorrectedImage (0028,0051) with ATTN)" in said
+    assert said.endswith("; give such a series, or load it without SUV (--as-counts)")
     (session,) = plan(tmp_path, as_counts=True).sessions
     assert session.suv is None
     assert "without ATTN" in session.without_suv
@@ -227,6 +228,24 @@ def test_the_ct_of_another_study_is_named(tmp_path: Path) -> None:
     where = number(made, "ct")
     assert f"; series {where} has that frame and lies in another study" in said
     assert "StudyInstanceUID (0020,000D)" in said
+
+
+@pytest.mark.parametrize("as_counts", [False, True])
+@pytest.mark.parametrize("corrected", [False, True])
+def test_of_a_pet_cut_short_counts_are_not_advised(
+    tmp_path: Path, corrected: bool, as_counts: bool
+) -> None:
+    """Four slices of which the last two are missing, which counts do not bring back."""
+    pet(tmp_path, edit=None if corrected else uncorrected)
+    ct(tmp_path, "ct")
+    for path in sorted((tmp_path / "pet").iterdir())[2:]:
+        path.unlink()
+    ((_, said),) = plan(tmp_path, as_counts=as_counts).refused
+    if corrected or as_counts:
+        assert "2 slices of a PET, and NumberOfSlices (0054,0081) says 4" in said
+    else:
+        assert "(series 2: not corrected for attenuation)" in said
+    assert said.endswith("; give such a series")
 
 
 def unnumbered(_: int, ds: Dataset) -> None:
@@ -402,3 +421,52 @@ def test_a_name_that_is_absent_contradicts_none(tmp_path: Path) -> None:
     pet(tmp_path)
     ct(tmp_path, "ct", edit=without("PatientName"))
     assert len(plan(tmp_path).sessions) == 1
+
+
+WHO = {
+    "PatientBirthDate (0010,0030)": ("19500301", "19510301"),
+    "PatientSex (0010,0040)": ("M", "F"),
+    "IssuerOfPatientID (0010,0021)": ("North Clinic", "South Clinic"),
+}
+
+
+def two_studies(folder: Path, keyword: str, first: str, second: str) -> Plan:
+    """Write two studies of one patient, a PET and a CT each, that say this of the patient."""
+    for study, date, value in (("first", "20240229", first), ("second", "20240320", second)):
+
+        def edit(_: int, ds: Dataset, date: str = date, value: str = value) -> None:
+            ds.StudyDate = date
+            setattr(ds, keyword, value)
+
+        pet(folder / study, study=study, edit=edit)
+        ct(folder / study, "ct", study=study, edit=edit)
+    return plan(folder)
+
+
+@pytest.mark.parametrize("tag", WHO)
+def test_two_people_in_two_studies_of_one_id_are_refused_without_their_data(
+    tmp_path: Path, tag: str
+) -> None:
+    made = two_studies(tmp_path, tag.split()[0], *WHO[tag])
+    assert made.sessions == () and len(made.refused) == 2
+    for _, said in made.refused:
+        assert f"series 1 and 3 have one PatientID (0010,0020) and two values of {tag}" in said
+        assert not any(value.casefold() in said.casefold() for value in WHO[tag] if len(value) > 1)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "first", "second"),
+    [
+        pytest.param("PatientBirthDate", "19500301", "", id="a date of birth that is absent"),
+        pytest.param("PatientBirthDate", "19500301", "1950", id="a part of it"),
+        pytest.param("PatientBirthDate", "19500301", "1950.03.01", id="as old systems write it"),
+        pytest.param("PatientSex", "M", "", id="no sex"),
+        pytest.param("PatientSex", "F", "O", id="other, where nobody said"),
+        pytest.param("IssuerOfPatientID", "North Clinic", "", id="no issuer"),
+        pytest.param("IssuerOfPatientID", "North Clinic", "NORTH  CLINIC", id="one issuer"),
+    ],
+)
+def test_what_one_study_leaves_open_contradicts_none(
+    tmp_path: Path, keyword: str, first: str, second: str
+) -> None:
+    assert len(two_studies(tmp_path, keyword, first, second).sessions) == 2

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from small import EXPERT_A, MODEL_A, affine_of, case_on, volume_of
 
 from boneviz.case import Case, Reader
 from boneviz.errors import GridError, InputError
-from boneviz.palette import ReaderStyle, rgb_of
+from boneviz.palette import LEARNER, ReaderStyle, rgb_of
 from boneviz.picture import LETTERS, Display, Plane, counts_range, fused_slice, png_of
 from boneviz.volume import Grid, Volume
 
@@ -320,3 +321,18 @@ def test_a_pet_in_counts_is_shown_by_its_range(display: Display, grey: int) -> N
     case = replace(case_on(GRID), pet=volume_of(1000, GRID, "counts"))
     picture = fused_slice(case, "axial", (20, 30, 15), display=display)
     assert np.unique(picture).tolist() == [grey]
+
+
+def test_a_thin_line_keeps_its_colour_in_a_picture_of_few() -> None:
+    # 4096 colours without green above 0.6, and ten pixels of a learner's line
+    red, blue = np.meshgrid(np.arange(64) * 4, np.arange(64) * 4)
+    picture = np.stack([red, np.minimum(red, 150), blue], axis=-1).astype(np.uint8)
+    line = rgb_of(LEARNER)
+    picture[20, 10:20] = line
+
+    def pixels_of_line(**options: Any) -> int:
+        stream = io.BytesIO(png_of(picture, colours=16, **options))
+        return int((np.asarray(Image.open(stream).convert("RGB")) == line).all(axis=-1).sum())
+
+    assert pixels_of_line() == 0
+    assert pixels_of_line(exact=[LEARNER, LEARNER, "#ff8c1a"]) == 10

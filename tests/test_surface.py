@@ -11,13 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from boneviz.elements import corner_bit, element_areas_mm2
 from boneviz.errors import GridError, InputError
 from boneviz.metrics import Voxels
 from boneviz.surface import (
     SurfaceDistances,
-    corner_bit,
     distances_between,
-    element_areas_mm2,
     find_surface,
     require_orthogonal,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from boneviz.case import DEFAULT_THRESHOLD
 from boneviz.cohort import Cohort
 from boneviz.commands.parser import Commands
 from boneviz.errors import InputError
@@ -55,7 +56,9 @@ def add(commands: Commands) -> None:
         metavar="NAME",
         help="also where two readers differ: A only, B only, both",
     )
-    seg.add_argument("--threshold", type=float, help="of models' probabilities (default 0.5)")
+    seg.add_argument(
+        "--threshold", type=float, help=f"of models' probabilities (default {DEFAULT_THRESHOLD})"
+    )
     seg.add_argument(
         "--identity",
         choices=("none", "source"),
@@ -109,7 +112,7 @@ def _export_seg(options: argparse.Namespace) -> None:
         source=find_series(options.source, progress=not options.quiet),
         ids=ids,
         what=SegExport(
-            0.5 if options.threshold is None else options.threshold,
+            DEFAULT_THRESHOLD if options.threshold is None else options.threshold,
             tuple(options.pair) if options.pair else None,
             options.identity or "none",
         ),

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from boneviz.case import DEFAULT_THRESHOLD
 from boneviz.cohort import Cohort
 from boneviz.commands.parser import Commands
 from boneviz.errors import InputError
@@ -55,7 +56,10 @@ def add(commands: Commands) -> None:
         "--lesions", type=Path, help="a .parquet or .csv file with a row per matched lesion"
     )
     made.add_argument(
-        "--threshold", type=float, default=0.5, help="of models' probabilities (default 0.5)"
+        "--threshold",
+        type=float,
+        default=DEFAULT_THRESHOLD,
+        help="of models' probabilities (default %(default)s)",
     )
     made.add_argument(
         "--tolerance",
@@ -93,7 +97,10 @@ def add(commands: Commands) -> None:
         help="how thick a difference is still a matter of the boundary (default 5)",
     )
     made.add_argument(
-        "--threshold", type=float, default=0.5, help="of models' probabilities (default 0.5)"
+        "--threshold",
+        type=float,
+        default=DEFAULT_THRESHOLD,
+        help="of models' probabilities (default %(default)s)",
     )
     made.add_argument("--out", type=Path, help="a .parquet or .csv file (default: print)")
 

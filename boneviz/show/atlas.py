@@ -10,7 +10,7 @@ from typing import Any
 import ipywidgets as widgets
 import pandas as pd
 
-from boneviz.errors import InputError
+from boneviz.errors import BonevizError, InputError
 from boneviz.palette import ReaderStyle
 from boneviz.petrecord import NO_SUV
 from boneviz.readings import Readings
@@ -91,6 +91,13 @@ class FoundRegions:
         while len(self._found) > KEPT:
             self._found.popitem(last=False)
         return self._found[key]
+
+    def listed(self, readings: Readings, pair: tuple[str, str] | None) -> tuple[Region, ...]:
+        """Return the same, none where nothing can be compared."""
+        try:
+            return self.of(readings, *pair) if pair else ()
+        except BonevizError:
+            return ()
 
 
 def atlas_table(listed: Sequence[Region], state: ViewState) -> pd.DataFrame:

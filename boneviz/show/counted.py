@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from boneviz.case import Reader
+from boneviz.case import DEFAULT_THRESHOLD, Reader
 from boneviz.errors import BonevizError
 from boneviz.operating import Cuts, Dial, OperatingPoint, cuts_of, dial_of
 from boneviz.readings import Readings
@@ -13,7 +13,6 @@ from boneviz.show.state import ViewState
 
 __all__ = ["DEFAULT_THRESHOLD", "Counted", "Stand", "chosen_curve", "count", "ends_of", "stands"]
 
-DEFAULT_THRESHOLD = 0.5
 RANK = {"high-sensitivity": 0, "none": 1, "high-specificity": 2}
 
 

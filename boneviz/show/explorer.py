@@ -7,30 +7,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import ipywidgets as widgets
 import pandas as pd
-from IPython.display import display
 
-from boneviz.case import Reader, experts_first
 from boneviz.cohort import Cohort
-from boneviz.compare import CrossEvaluation, cross_evaluate
 from boneviz.errors import BonevizError, InputError
 from boneviz.palette import styles_of
-from boneviz.readings import read_readings
 from boneviz.regions import Region, regions_table
 from boneviz.report import report_page
-from boneviz.samples import DEMONSTRATION
 from boneviz.scorecohort import score_cohort
 from boneviz.scoretable import write_table
 from boneviz.show.ahead import Ahead, following
 from boneviz.show.atlas import AtlasPanel, FoundRegions
-from boneviz.show.dial import OperatingPanel
+from boneviz.show.changes import behind_listing, behind_operating, behind_slices
+from boneviz.show.header import Header
+from boneviz.show.images import Images
 from boneviz.show.keep import KeepBar, files_of
+from boneviz.show.lasting import LastingBox
 from boneviz.show.later import TURN, Later
 from boneviz.show.link import Look, link_of, read_link
-from boneviz.show.page import alert, close_all, panels, prose, title, unheard
+from boneviz.show.page import close_all, panels, side_by_side
 from boneviz.show.pair import PairChooser
-from boneviz.show.shown import Shown, notes, read_shown
+from boneviz.show.scored import ONE_READER, ScorePanels, metric_label
+from boneviz.show.shown import Shown, everybody, read_shown
 from boneviz.show.state import (
     PANELS,
     ViewState,
@@ -57,20 +55,13 @@ from boneviz.show.state import (
     toggle_star,
     turn_dial,
 )
-from boneviz.show.still import LastPicture, bundle_of, still_html
-from boneviz.show.strip import StripPanel
-from boneviz.show.surfaces import SurfaceView
-from boneviz.show.tables import METRICS, MatrixView, PatientTable, patient_table
-from boneviz.show.values import strip_table, worst_session
-from boneviz.show.viewer import SliceViewer
+from boneviz.show.still import bundle_of, patients_html, still_html
+from boneviz.show.values import worst_session
 
 __all__ = ["Explorer"]
 
-CLOSED = "This explorer is closed; open another."
-ONE_READER = "One reader alone: there is nobody to compare with."
 
-
-class Explorer(widgets.VBox):
+class Explorer(LastingBox):
     """Where two experts and their models agree and differ, patient by patient.
 
     Parameters
@@ -96,12 +87,9 @@ class Explorer(widgets.VBox):
     def __init__(
         self, cohort: Cohort, *, predictions: str | Path | None = None, state: str | None = None
     ) -> None:
-        self._cohort = cohort
-        self._predictions = predictions
+        self._cohort, self._predictions = cohort, predictions
         self.scores = score_cohort(cohort, predictions=predictions).scores
-        first = read_readings(cohort, cohort.cases[0], predictions=predictions).readers
-        scored = (reader for row in self.scores for reader in (row.reference, row.candidate))
-        readers = experts_first((*first, *scored))
+        readers = everybody(cohort, self.scores, predictions=predictions)
         self._styles = styles_of(readers)
         self.state = first_state(
             (ref.case_id for ref in cohort),
@@ -112,18 +100,34 @@ class Explorer(widgets.VBox):
             self.state = select_case(self.state, read_link(state, on=self.state)[0].case_id)
         self._later = Later()
         self._ahead = Ahead(self._read)
-        self._surfaces_at = self.state.thresholds
-        self._left_out: tuple[Reader, ...] = ()
         shown = self._read(self.state.case_id)
+        self._readings = shown.readings
 
-        self.viewer = SliceViewer()
-        self.table = PatientTable(on_select=self._step(select_case))
-        self.surfaces = SurfaceView(on_click=self._step(move_cursor))
+        self._images = Images(
+            self._styles,
+            on_cursor=self._step(move_cursor),
+            on_curve=self._step(choose_curve),
+            on_pair=self._pair_chosen,
+            on_dial=self._dial_turned,
+        )
+        self.viewer, self.surfaces = self._images.viewer, self._images.surfaces
+        self.operating = self._images.operating
         self.pair = PairChooser(
             self.state.reader_names,
             on_reference=self._step(choose_reference),
             on_candidate=self._step(choose_candidate),
         )
+        self._scored = ScorePanels(
+            cohort,
+            self.scores,
+            self._styles,
+            pair=self.pair,
+            on_select=self._step(select_case),
+            on_cell=self._cell_clicked,
+            on_patient=self._patient_of_pair_chosen,
+        )
+        self.table, self.matrix = self._scored.table, self._scored.matrix
+        self.strip = self._scored.strip
         self.atlas = AtlasPanel(
             on_choose=self._region_chosen,
             on_kinds=self._step(lambda state, kinds: filter_regions(state, kinds=kinds)),
@@ -131,11 +135,7 @@ class Explorer(widgets.VBox):
             on_order=self._step(order_regions),
             on_key=self._region_key,
         )
-        self.strip = StripPanel(on_open=self._patient_of_pair_chosen)
-        self.operating = OperatingPanel(self.viewer, on_curve=self._step(choose_curve))
         self._found = FoundRegions()
-        self._evaluation: CrossEvaluation | None = None
-        self._readings = shown.readings
         self._panels = panels(
             {
                 "Patients": [self.table.widget],
@@ -144,50 +144,30 @@ class Explorer(widgets.VBox):
                 "Operating point": [self.operating.widget],
             }
         )
-        self._metric = widgets.Dropdown(options=METRICS, description="Show", value="dice")
-        self._metric.add_class("boneviz-metric")
-        self.matrix = MatrixView(on_click=self._cell_clicked)
-        shown_matrix = [self.matrix.widget] if self.scores else []
-        self._words = widgets.HTML()
-        self._title = widgets.HTML()
-        self._caution = widgets.HTML()
-        self._notes = widgets.HTML()
-        self._problem = widgets.HTML()
+        self._header = Header(cohort)
         self.keep = KeepBar(
             files_of(self.as_table, self._report), link=self.link, on_open=self.open_link
         )
-        self._last = LastPicture(self._still)
         super().__init__(
             [
-                self._title,
-                widgets.HBox(
-                    [
-                        widgets.VBox(
-                            [self._panels], layout={"flex": "3 1 620px", "min_width": "0"}
-                        ),
-                        widgets.VBox(
-                            [self._metric, *shown_matrix, self._words],
-                            layout={"flex": "2 1 320px", "min_width": "0"},
-                        ),
-                    ],
-                    layout={"flex_flow": "row wrap", "grid_gap": "16px"},
-                ),
-                self._problem,
-                self._caution,
-                self._notes,
+                self._header.title,
+                side_by_side([self._panels], self._scored.column),
+                self._header.problem,
+                self._header.caution,
+                self._header.notes,
                 self.viewer,
                 self.keep,
                 self.surfaces.widget,
-            ]
+            ],
+            words=f"Explorer of {cohort.name}",
+            still=self._still,
         )
         self.add_class("boneviz-explorer")
-        self._metric.observe(self._new(choose_metric), names="value")
+        self._scored.metric.observe(self._new(choose_metric), names="value")
         self.viewer.observe(self._new(move_cursor), names="cursor_mm")
         self.viewer.observe(self._readers_toggled, names="visible")
         self.viewer.observe(self._new(choose_view), names="view")
-        self.viewer.observe(self._pair_chosen, names="pair")
         self.viewer.observe(self._new(set_thresholds), names="thresholds")
-        self.viewer.observe(self._dial_turned, names="dial")
         self.viewer.on_region_key(self._region_key)
         to_panel = self._new(lambda state, place: show_panel(state, PANELS[place]))
         self._panels.observe(to_panel, names="selected_index")
@@ -196,7 +176,7 @@ class Explorer(widgets.VBox):
         self._render_case(shown)
         if state is not None:
             self.open_link(state)
-        self.viewer.observe(self._last.renew)
+        self.viewer.observe(self.last.renew)
 
     def go(self, state: ViewState) -> None:
         """Show another state; only what differs is drawn anew.
@@ -215,26 +195,27 @@ class Explorer(widgets.VBox):
         if state.metric != before.metric:
             self._render_scores()
         elif state.pair != before.pair:
-            self._render_pair()
+            self._scored.show_pair(state)
         if state.pair != before.pair or (state.region == "worst" != before.region):
             self._await_regions()
-        elif _listing(state) != _listing(before):
+        elif behind_listing(state) != behind_listing(before):
             self._render_regions()
         elif state.region != before.region:
             self.atlas.mark(state, self._regions())
         if state.panel != before.panel:
             self._panels.selected_index = PANELS.index(state.panel)
         if state.visible != before.visible:
-            self._render_readers()
-        if _drawn(state) != _drawn(before):
-            self._render_view()
-        if _operating(state) != _operating(before):
-            self._render_operating()
+            self._images.show_readers(state)
+        if behind_slices(state) != behind_slices(before):
+            self._images.show_view(state)
+        if behind_operating(state) != behind_operating(before):
+            self._images.show_operating(state)
         if state.thresholds != before.thresholds:
-            self._render_notes()
-            self._later.do("thresholds", self._render_thresholds)
-        if state.cursor_mm != before.cursor_mm:
-            self._render_cursor()
+            self._header.note(dict(state.thresholds))
+            self._later.do("thresholds", lambda: self._images.show_thresholds(self.state))
+        if (cursor_mm := state.cursor_mm) != before.cursor_mm and cursor_mm is not None:
+            self.viewer.cursor_mm = list(cursor_mm)
+            self._later.do("cursor", lambda: self.surfaces.set_cursor(cursor_mm))
 
     def select(self, case_id: str) -> None:
         """Show a case."""
@@ -250,13 +231,11 @@ class Explorer(widgets.VBox):
         """
         state = self.state
         if name == "patients":
-            return patient_table(self.scores, state.case_ids, metric=state.metric)
+            return self._scored.patients(state)
         if name == "regions":
             return regions_table(listed_regions(state, self._regions()))
-        if name == "pair" and self._evaluation is not None and state.pair is not None:
-            return strip_table(self._evaluation, *state.pair).reset_index(names="Patient")
         if name == "pair":
-            return pd.DataFrame()
+            return self._scored.patients_of_pair(state)
         if name != "starred":
             raise InputError(f"no table {name!r}: expected patients, regions, pair or starred")
         return self.starred
@@ -305,26 +284,9 @@ class Explorer(widgets.VBox):
             return
         self._later.cancel()
         self._ahead.close()
-        self._last.stop()
-        # the matrix is on no page where there is nothing to compare
-        for part in (*self.children, self.matrix.widget, self.layout):
-            close_all(part)
+        # on no page where there is nothing to compare
+        close_all(self.matrix.widget)
         super().close()
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any] | None:
-        """Offer a still picture and a table beside the widget, to front ends that cannot run it."""
-        live = super()._repr_mimebundle_(**kwargs)
-        return None if live is None else {**self._still(), **live}
-
-    def _ipython_display_(self) -> None:
-        if self.comm is None:
-            display({"text/plain": CLOSED}, raw=True)
-            return
-        # two outputs: a widget's own cannot be renewed without starting it anew
-        live = super()._repr_mimebundle_()
-        if live is not None:
-            display({**live, "text/plain": f"Explorer of {self._cohort.name}"}, raw=True)
-            self._last.display()
 
     def _report(self) -> str:
         return report_page(
@@ -337,14 +299,15 @@ class Explorer(widgets.VBox):
 
     def _still(self) -> dict[str, str]:
         still = self.viewer.still()
-        title = f"of {self._cohort.name}; table: {_label(self.state.metric)}"
-        return bundle_of(still, still_html(title, still, self.as_table("patients")))
+        title = f"of {self._cohort.name}; table: {metric_label(self.state.metric)}"
+        table = patients_html(self.as_table("patients"))
+        return bundle_of(still, still_html(title, still, below=table))
 
     def _open(self, state: ViewState) -> None:
         try:
             shown = self._ahead.take(state.case_id)
         except BonevizError as error:
-            self._problem.value = alert(f"Still showing {self.state.case_id}: {error}")
+            self._header.refuse(f"Still showing {self.state.case_id}: {error}")
             self.table.select(self.state.case_id)
             return
         self.state = replace(state, cursor_mm=shown.cursor_mm)
@@ -366,7 +329,7 @@ class Explorer(widgets.VBox):
         return lambda change: self.go(step(self.state, change["new"]))
 
     def _readers_toggled(self, change: dict[str, Any]) -> None:
-        self.go(show_readers(self.state, change["new"], among=self._readers_here()))
+        self.go(show_readers(self.state, change["new"], among=self._images.readers))
 
     def _pair_chosen(self, change: dict[str, Any]) -> None:
         if len(change["new"]) == 2:
@@ -397,64 +360,18 @@ class Explorer(widgets.VBox):
     # rendering: from the state to the widgets
 
     def _render_scores(self) -> None:
-        self._metric.value = self.state.metric
-        table = patient_table(self.scores, self.state.case_ids, metric=self.state.metric)
-        self.table.show(table, metric=self.state.metric)
-        self._last.renew()
-        if not self.scores:
-            self._words.value = ONE_READER
-            self.strip.say(ONE_READER)
-            return
-        if self._evaluation is None or self._evaluation.metric != self.state.metric:
-            self._evaluation = cross_evaluate(self.scores, metric=self.state.metric)
-        hint = "A click on a cell shows its patients."
-        self._words.value = prose(self._evaluation.words, hint=hint)
-        self._render_pair()
-
-    def _render_pair(self) -> None:
-        if self._evaluation is None or self.state.pair is None:
-            return
-        label = _label(self.state.metric)
-        self.pair.show(self.state.pair)
-        self.matrix.show(self._evaluation, label=label, pair=self.state.pair)
-        self.strip.show(
-            self._evaluation,
-            self.scores,
-            self.state.pair,
-            label=label,
-            styles=self._styles,
-            patient=self._cohort[self.state.case_id].patient_id,
-        )
+        self._scored.show(self.state)
+        self.last.renew()
 
     def _render_case(self, shown: Shown) -> None:
         self._later.cancel()
         self._readings = shown.readings
-        self._problem.value = ""
-        # no surface of the patient before stays under this one's name
-        self.surfaces.clear()
-        self._title.value = title(self._cohort, self.state.case_id)
-        caution = shown.readings.models_learned_from_phantoms and not self._cohort.synthetic
-        self._caution.value = alert(DEMONSTRATION) if caution else ""
-        self._left_out = shown.left_out
-        self._render_notes()
-        here = {style.name for style in shown.styles}
-        pair = self.state.pair if self.state.pair and here.issuperset(self.state.pair) else None
-        # slices of a case without the pair show another; that is nobody's choice
-        with unheard(self.viewer, self._pair_chosen, "pair"):
-            self.viewer.show(
-                shown.case,
-                shown.styles,
-                predictions=shown.probabilities,
-                cursor_mm=shown.cursor_mm,
-                visible=sorted(self.state.visible),
-                pair=pair,
-            )
-        self.operating.open(shown, self._styles)
-        self._render_dial()
+        self._header.show(shown, dict(self.state.thresholds))
+        self._images.show(shown, self.state)
         self.table.select(self.state.case_id)
         self._await_regions()
-        self._later.do("operating", self._render_operating)
-        self._later.do("surfaces", lambda: self._render_surfaces(shown))
+        self._later.do("operating", lambda: self._images.show_operating(self.state))
+        self._later.do("surfaces", lambda: self._images.show_surfaces(shown, self.state))
         after = following(self.state.case_ids, self.state.case_id)
         self._later.do("ahead", lambda: self._ahead.prepare(after, beside=shown.case))
 
@@ -476,83 +393,8 @@ class Explorer(widgets.VBox):
         if at_worst.region != self.state.region:
             self.go(at_worst)
             self.viewer.centre()
-        has_suv = self._readings.case.has_suv
-        self.atlas.show(self.state, found, self._styles, has_suv=has_suv)
+        self.atlas.show(self.state, found, self._styles, has_suv=self._readings.case.has_suv)
 
     def _regions(self) -> tuple[Region, ...]:
         """Return the regions of the case and pair shown, none where nothing can be compared."""
-        try:
-            return self._found.of(self._readings, *self.state.pair) if self.state.pair else ()
-        except BonevizError:
-            return ()
-
-    def _render_surfaces(self, shown: Shown) -> None:
-        self._surfaces_at = self.state.thresholds
-        soft = {reader: self.viewer.outline(reader.name) for reader in shown.probabilities}
-        self.surfaces.show(
-            shown.case.with_masks(soft),
-            styles=shown.styles,
-            visible=self.state.visible,
-            cursor_mm=self.state.cursor_mm or shown.cursor_mm,
-        )
-
-    def _render_readers(self) -> None:
-        self.viewer.visible = [n for n in self._readers_here() if n in self.state.visible]
-        self.surfaces.set_visible(self.state.visible)
-
-    def _render_view(self) -> None:
-        self.viewer.view = self.state.view
-        self.viewer.thresholds = dict(self.state.thresholds)
-        if self.state.pair and set(self._readers_here()).issuperset(self.state.pair):
-            self.viewer.pair = list(self.state.pair)
-        self._render_dial()
-
-    def _render_dial(self) -> None:
-        # a case without the two models has no dial; that is nobody's choice
-        with unheard(self.viewer, self._dial_turned, "dial"):
-            self.viewer.dial = self.operating.dial(self.state)
-
-    def _render_operating(self) -> None:
-        if self.state.panel == "operating":
-            self.operating.show(self.state)
-
-    def _render_notes(self) -> None:
-        self._notes.value = notes(self._left_out, dict(self.state.thresholds))
-
-    def _render_thresholds(self) -> None:
-        before, now = dict(self._surfaces_at), dict(self.state.thresholds)
-        self._surfaces_at = self.state.thresholds
-        for style in self._styles:
-            name = style.name
-            if name in self._readers_here() and before.get(name) != now.get(name):
-                visible = name in self.state.visible
-                self.surfaces.redraw(style, self.viewer.outline(name), visible=visible)
-
-    def _render_cursor(self) -> None:
-        cursor_mm = self.state.cursor_mm
-        if cursor_mm is None:
-            return
-        self.viewer.cursor_mm = list(cursor_mm)
-        self._later.do("cursor", lambda: self.surfaces.set_cursor(cursor_mm))
-
-    def _readers_here(self) -> list[str]:
-        return [reader["name"] for reader in self.viewer.case_info["readers"]]
-
-
-def _listing(state: ViewState) -> tuple[object, ...]:
-    """Return what the rows of the atlas depend on beside case and pair."""
-    return state.kinds, state.least_ml, state.order, state.starred
-
-
-def _drawn(state: ViewState) -> tuple[object, ...]:
-    """Return what the slices depend on beside case, readers and cursor."""
-    return state.view, state.pair, state.thresholds, state.dial
-
-
-def _operating(state: ViewState) -> tuple[object, ...]:
-    """Return what the operating point depends on beside the case."""
-    return state.thresholds, state.dial, state.curve, state.panel
-
-
-def _label(metric: str) -> str:
-    return next(name for name, known in METRICS.items() if known == metric)
+        return self._found.listed(self._readings, self.state.pair)

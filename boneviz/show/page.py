@@ -11,7 +11,7 @@ import ipywidgets as widgets
 
 from boneviz.cohort import Cohort
 
-__all__ = ["alert", "close_all", "panels", "prose", "title", "unheard"]
+__all__ = ["alert", "close_all", "panels", "prose", "side_by_side", "title", "unheard"]
 
 
 def panels(parts: dict[str, list[widgets.Widget]]) -> widgets.Tab:
@@ -20,6 +20,15 @@ def panels(parts: dict[str, list[widgets.Widget]]) -> widgets.Tab:
     tab = widgets.Tab(children, titles=list(parts), selected_index=0)
     tab.add_class("boneviz-panels")
     return tab
+
+
+def side_by_side(wide: list[widgets.Widget], narrow: list[widgets.Widget]) -> widgets.HBox:
+    """Return two columns, which lie one below the other where the page is narrow."""
+    columns = [
+        widgets.VBox(wide, layout={"flex": "3 1 620px", "min_width": "0"}),
+        widgets.VBox(narrow, layout={"flex": "2 1 320px", "min_width": "0"}),
+    ]
+    return widgets.HBox(columns, layout={"flex_flow": "row wrap", "grid_gap": "16px"})
 
 
 def close_all(widget: widgets.Widget) -> None:
@@ -52,11 +61,12 @@ def title(cohort: Cohort, case_id: str) -> str:
     n = len(cohort.patients)
     kind = ("synthetic " if cohort.synthetic else "") + ("patient" if n == 1 else "patients")
     return (
-        f'<div style="font-size:18px;font-weight:600">{html.escape(cohort.name)}'
+        f'<div style="font-size:18px;font-weight:600;line-height:1.4">{html.escape(cohort.name)}'
         f'<span style="font-size:13px;font-weight:400;opacity:.75"> &ensp;{n} '
         f"{kind} &ensp;·&ensp; shown: {html.escape(case_id)} &ensp;·&ensp; "
         "research and teaching only, not for diagnosis</span></div>"
-        f'<div style="font-size:12px;opacity:.75">{html.escape(cohort.provenance)}</div>'
+        '<div style="font-size:12px;line-height:1.4;opacity:.75">'
+        f"{html.escape(cohort.provenance)}</div>"
     )
 
 

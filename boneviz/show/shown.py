@@ -1,23 +1,24 @@
-"""One case as the explorer shows it: on straight axes, with everybody's outline."""
+"""One case as the explorer shows it, on straight axes with every outline; and who drew any."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from boneviz.case import Case, Reader
+from boneviz.case import Case, Reader, experts_first
 from boneviz.cohort import Cohort
 from boneviz.harmonise import onto_straight, straighten
 from boneviz.palette import ReaderStyle
 from boneviz.picture import disputed_mm
 from boneviz.readings import Readings, read_readings
+from boneviz.scorerow import Scores
 from boneviz.show.state import shown_readers
 from boneviz.show.viewer import DEFAULT_THRESHOLD, MAX_READERS
 from boneviz.volume import Volume
 
-__all__ = ["Shown", "notes", "read_shown"]
+__all__ = ["Shown", "everybody", "notes", "read_shown"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +41,21 @@ class Shown:
     cursor_mm: tuple[float, float, float]
     probabilities: Mapping[Reader, Volume]
     left_out: tuple[Reader, ...]
+
+
+def everybody(
+    cohort: Cohort, scores: Iterable[Scores], *, predictions: str | Path | None = None
+) -> tuple[Reader, ...]:
+    """Return the readers of the first case and of all scores, experts first.
+
+    Raises
+    ------
+    CohortError, ImageFileError, GridError
+        A file of the first case is missing, damaged, or on another grid.
+    """
+    first = read_readings(cohort, cohort.cases[0], predictions=predictions).readers
+    scored = (reader for row in scores for reader in (row.reference, row.candidate))
+    return experts_first((*first, *scored))
 
 
 def read_shown(

@@ -1,22 +1,19 @@
 """A still picture of the slices with a table, for where the widgets cannot run.
 
 A notebook that is read without a kernel, as HTML or on a code host shows it in place of them; while
-the widgets are alive it hides itself.
+the widgets are alive it hides itself. `boneviz.show.lasting` keeps it up to date.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import html
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from IPython.display import display, update_display
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
@@ -28,22 +25,24 @@ from boneviz.show.pictures import Shown, picture_of
 from boneviz.show.plan import Plan
 from boneviz.volume import Grid, Volume
 
-__all__ = ["LastPicture", "Still", "bundle_of", "still_html", "still_picture"]
+__all__ = ["Still", "bundle_of", "patients_html", "still_html", "still_picture"]
 
-SETTLE_S = 1.5
 COLOURS = 160  # of the picture, which lies in the notebook's file
 MOST_ROWS = 30
 MOST_PIXELS = 340  # of one plane, each way
 GAP = 4
+PALE = "#f0f4f8"
+BARS_MM = (200, 100, 50, 20, 10, 5)
 NORMALS: dict[Plane, int] = {"axial": 2, "sagittal": 0, "coronal": 1}
 # while the viewer is alive the picture is not needed; where it cannot be, neither is what stands in
-# the place of a widget that cannot be found
+# the place of a widget that cannot be found. An output may hold both, in an area of its own.
 STYLE = (
-    ".jp-OutputArea:has(.bv-root[data-drawn]) .jp-OutputArea-child:has(.boneviz-still),"
+    ".jp-OutputArea:has(.bv-root[data-drawn])"
+    " .jp-OutputArea-child:has(.boneviz-still):not(:has(.bv-root)),"
     ".jp-OutputArea:has(.boneviz-still) .lm-Panel.jp-OutputArea-output:not(:has(*))"
     " {display:none}"
 )
-ASIDE = "A still picture: run the cell to open the explorer. For research and teaching only."
+ASIDE = "A still picture: run the cell to go on from here. For research and teaching only."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,17 +78,18 @@ def still_picture(
     for plane, normal in NORMALS.items():
         thin = _slab(shown, normal, position_mm)
         extent_mm = np.array(thin.case.ct.grid.shape) * thin.case.ct.grid.spacing_mm
+        mm_per_pixel = float(np.delete(extent_mm, normal).max()) / MOST_PIXELS
         wish = {
             "plane": plane,
             "position_mm": position_mm,
-            "mm_per_pixel": float(np.delete(extent_mm, normal).max()) / MOST_PIXELS,
+            "mm_per_pixel": mm_per_pixel,
             "look": look,
             "lines": plan.lines,
             "fill": plan.fill,
             "thresholds": thresholds,
             "dial": dial,
         }
-        pictures.append(_lettered(picture_of(thin, wish), plane))
+        pictures.append(_marked(picture_of(thin, wish), plane, mm_per_pixel))
     size = (
         sum(picture.width for picture in pictures) + GAP * (len(pictures) - 1),
         max(picture.height for picture in pictures),
@@ -99,16 +99,17 @@ def still_picture(
     for picture in pictures:
         sheet.paste(picture, (x, (size[1] - picture.height) // 2))
         x += picture.width + GAP
-    return png_of(np.asarray(sheet), colours=COLOURS)
+    lines = [line["colour"] for line in plan.lines]
+    return png_of(np.asarray(sheet), colours=COLOURS, exact=[*lines, PALE])
 
 
-def still_html(title: str, still: Still, table: pd.DataFrame | None = None) -> str:
+def still_html(title: str, still: Still, *, below: str = "") -> str:
     """Return picture, legend and table as HTML in which every text is text.
 
     Parameters
     ----------
     title : above the picture, after its patient
-    table : below it, as `boneviz.show.tables.patient_table`; of a long one the first rows
+    below : HTML below it, such as `patients_html`
     """
     plan = still.plan
     legend = "".join(
@@ -117,12 +118,6 @@ def still_html(title: str, still: Still, table: pd.DataFrame | None = None) -> s
         f"{html.escape(line['name'])}</span>"
         for line in plan.lines
     )
-    below = ""
-    if table is not None and len(table):
-        names = {column: str(column) for column in table.columns}
-        below = table_of(table.head(MOST_ROWS).apply(_rounded), names)
-        if len(table) > MOST_ROWS:
-            below += f"<p>{len(table) - MOST_ROWS} more patients are not listed.</p>"
     pet = f"<p>{html.escape(still.pet)}</p>" if still.pet else ""
     data = base64.b64encode(still.png).decode()
     return (
@@ -134,6 +129,17 @@ def still_html(title: str, still: Still, table: pd.DataFrame | None = None) -> s
     )
 
 
+def patients_html(table: pd.DataFrame) -> str:
+    """Return the first rows of a `boneviz.show.tables.patient_table`, and how many are left out."""
+    if table.empty:
+        return ""
+    names = {column: str(column) for column in table.columns}
+    listed = table_of(table.head(MOST_ROWS).apply(_rounded), names)
+    if len(table) > MOST_ROWS:
+        listed += f"<p>{len(table) - MOST_ROWS} more patients are not listed.</p>"
+    return listed
+
+
 def bundle_of(still: Still, page: str) -> dict[str, str]:
     """Return what a front end without widgets may choose from, by media type."""
     return {
@@ -141,49 +147,6 @@ def bundle_of(still: Still, page: str) -> dict[str, str]:
         "text/html": page,
         "image/png": base64.b64encode(still.png).decode(),
     }
-
-
-class LastPicture:
-    """The still picture below a displayed explorer, renewed once what it shows rests.
-
-    Parameters
-    ----------
-    make : returns it, by media type
-    """
-
-    def __init__(self, make: Callable[[], dict[str, str]]) -> None:
-        self._make, self._name = make, uuid.uuid4().hex
-        self._displayed = False
-        self._waiting: asyncio.TimerHandle | None = None
-
-    def display(self) -> None:
-        """Display it as an output of the running cell."""
-        self._displayed = True
-        display(self._make(), raw=True, display_id=self._name)
-
-    def renew(self, _: object = None) -> None:
-        """Put the present picture in its place in a moment, where it is displayed at all."""
-        if not self._displayed:
-            return
-        self.cancel()
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            return
-        self._waiting = loop.call_later(SETTLE_S, self._renew)
-
-    def stop(self) -> None:
-        """Leave the picture as it is for good."""
-        self._displayed = False
-        self.cancel()
-
-    def cancel(self) -> None:
-        """Leave the picture as it is for now."""
-        if self._waiting is not None:
-            self._waiting.cancel()
-
-    def _renew(self) -> None:
-        update_display(self._make(), raw=True, display_id=self._name)
 
 
 def _slab(shown: Shown, normal: int, position_mm: list[float]) -> Shown:
@@ -202,14 +165,22 @@ def _slab(shown: Shown, normal: int, position_mm: list[float]) -> Shown:
     return Shown(case, shown.styles, shown.bits[cut], probabilities)
 
 
-def _lettered(picture: NDArray[np.uint8], plane: Plane) -> Image.Image:
-    """Return a slice with the letters of its sides."""
+def _marked(picture: NDArray[np.uint8], plane: Plane, mm_per_pixel: float) -> Image.Image:
+    """Return a slice with the letters of its sides and a scale bar, as planes differ in scale."""
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image)
     width, height = image.size
     places = ((8, height / 2), (width - 8, height / 2), (width / 2, 8), (width / 2, height - 8))
     for letter, place in zip(LETTERS[plane], places, strict=True):
-        draw.text(place, letter, fill="#f0f4f8", anchor="mm", stroke_width=2, stroke_fill="#000000")
+        draw.text(place, letter, fill=PALE, anchor="mm", stroke_width=2, stroke_fill="#000000")
+    # left of the letter below
+    length_mm = next((mm for mm in BARS_MM if mm / mm_per_pixel < 0.4 * width), None)
+    if length_mm is not None:
+        x, y = 6 + round(length_mm / mm_per_pixel) - 1, height - 6
+        draw.rectangle((5, y - 2, x + 1, y + 1), fill="#000000")
+        draw.line((6, y, x, y), fill=PALE, width=2)
+        words = f"{length_mm / 10:g} cm"
+        draw.text((6, y - 5), words, fill=PALE, anchor="lb", stroke_width=2, stroke_fill="#000000")
     return image
 
 

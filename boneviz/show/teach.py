@@ -1,7 +1,8 @@
 """The teaching session: draw with all labels hidden, commit, then see both experts.
 
 Nothing of a label is sent to the page before the case is committed: the viewer gets CT, PET and
-the learner's own drawing, and no words about the masks.
+the learner's own drawing, and no words about the masks. The still picture in the notebook's file is
+made of what the page shows, so neither does the file hold any; of committed cases it does.
 """
 
 from __future__ import annotations
@@ -29,8 +30,11 @@ from boneviz.nifti import read_case
 from boneviz.palette import styles_of
 from boneviz.petrecord import NO_SUV
 from boneviz.show.canvas import Canvas
-from boneviz.show.page import alert, close_all, prose
+from boneviz.show.lasting import LastingBox
+from boneviz.show.later import TURN
+from boneviz.show.page import alert, prose
 from boneviz.show.results import case_table, differences, progress_table, session_table
+from boneviz.show.still import bundle_of, still_html
 from boneviz.teaching import Session, reveal, shown, start_session
 
 __all__ = ["TeachingSession"]
@@ -54,7 +58,7 @@ HINT = (
 HINT_OF_COUNTS = HINT.replace("fill from an SUV on (G), ", "") + f" Fill is off: {NO_SUV}."
 
 
-class TeachingSession(widgets.VBox):
+class TeachingSession(LastingBox):
     """One learner's way through the cases of a cohort, in a notebook.
 
     Parameters
@@ -96,6 +100,7 @@ class TeachingSession(widgets.VBox):
         self.canvas = Canvas(on_drawn=self._drawn)
         self._places: dict[int, tuple[float, float, float]] = {}
 
+        self._where = ""
         self._title, self._words, self._results = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self._problem, self._question = widgets.HTML(), widgets.HTML()
         self._commit = _button(
@@ -109,7 +114,8 @@ class TeachingSession(widgets.VBox):
         self._differences = widgets.Select(
             description="Where you differ",
             rows=6,
-            layout={"width": "100%", "max_width": "640px"},
+            # its label above: what is said of a difference is as long as a narrow page is wide
+            layout={"width": "auto", "max_width": "760px", "flex_flow": "column"},
             style={"description_width": "initial"},
         )
         self._sure = widgets.HBox(
@@ -121,12 +127,15 @@ class TeachingSession(widgets.VBox):
                 self._problem,
                 self.canvas,
                 widgets.HBox(
-                    [self._commit, self._sure, self._next], layout={"flex_flow": "row wrap"}
+                    [self._commit, self._sure, self._next],
+                    layout={"flex_flow": "row wrap", "margin": "6px 0"},
                 ),
                 self._words,
                 self._differences,
                 self._results,
-            ]
+            ],
+            words=f"Teaching session of {cohort.name}",
+            still=self._still,
         )
         self.add_class("boneviz-teaching")
         self._commit.on_click(self._commit_clicked)
@@ -138,6 +147,7 @@ class TeachingSession(widgets.VBox):
             self._show_experts(reveal(self.session, self._case))
         else:
             self._show_case(read_draft(self.file.folder, self._case.case_id, self._case.ct.grid))
+        self.canvas.observe(self.last.renew)
 
     @property
     def session(self) -> Session:
@@ -178,16 +188,15 @@ class TeachingSession(widgets.VBox):
         self._case = case
         self._show_case(drawing)
 
-    def close(self) -> None:
-        """Let the volumes go and close every part in every page."""
-        if self.comm is None:
-            return
-        for part in (*self.children, self.layout):
-            close_all(part)
-        super().close()
-
     def _read(self, case_id: str) -> Case:
         return straighten(read_case(self._cohort[case_id]))
+
+    def _still(self) -> dict[str, str]:
+        with TURN:  # picture and words of one case, before or after its commitment
+            still, where = self.canvas.still(), self._where
+            said = "" if self.canvas.case_info["draws"] else self._words.value
+            below = said + self._results.value
+        return bundle_of(still, still_html(f"of {self._cohort.name}; {where}", still, below=below))
 
     # callbacks
 
@@ -234,6 +243,7 @@ class TeachingSession(widgets.VBox):
 
     def _drawn(self, drawing: Drawing) -> None:
         self._ask(False)
+        self.last.renew()
         write_draft(self.file.folder, self._case.case_id, drawing)
 
     # rendering
@@ -243,6 +253,14 @@ class TeachingSession(widgets.VBox):
         self._commit.layout.display = "none" if sure else ""
 
     def _show_case(self, drawing: Drawing) -> None:
+        with TURN:
+            self._render_case(drawing)
+
+    def _show_experts(self, seen: Reveal) -> None:
+        with TURN:
+            self._render_experts(seen)
+
+    def _render_case(self, drawing: Drawing) -> None:
         session = self.session
         self._say_where(len(session.committed) + 1)
         self._ask(False)
@@ -253,7 +271,7 @@ class TeachingSession(widgets.VBox):
         (style,) = styles_of([session.reader])
         self.canvas.draw(shown(session, self._case), style, drawing)
 
-    def _show_experts(self, seen: Reveal) -> None:
+    def _render_experts(self, seen: Reveal) -> None:
         session = self.session
         masked = {
             expert: Reader(session.label_of(expert.name), "expert", expert.intent)
@@ -286,9 +304,11 @@ class TeachingSession(widgets.VBox):
 
     def _say_where(self, number: int) -> None:
         session = self.session
+        self._where = f"case {number} of {len(session.case_ids)}, read by {session.learner}"
         self._problem.value = ""
         self._title.value = (
-            f'<div style="font-size:18px;font-weight:600">{html.escape(self._cohort.name)}'
+            '<div style="font-size:18px;font-weight:600;line-height:1.4">'
+            f"{html.escape(self._cohort.name)}"
             '<span style="font-size:13px;font-weight:400;opacity:.75"> &ensp;case '
             f"{number} of {len(session.case_ids)}: {html.escape(self._case.case_id)} &ensp;\u00b7"
             f"&ensp; read by {html.escape(session.learner)} &ensp;\u00b7&ensp; "

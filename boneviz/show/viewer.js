@@ -18,6 +18,7 @@ import { hottestDepth } from "./front/readout.js";
 import { Words } from "./front/words.js";
 import { keyOf, snapshot, wordsOf } from "./front/snapshot.js";
 import { Artist } from "./front/artist.js";
+import { bringIntoView } from "./front/around.js";
 import { listenTo } from "./front/input.js";
 
 /** @typedef {import("./front/geometry.js").PlaneName} PlaneName */
@@ -106,7 +107,7 @@ export class SliceView {
         class: "bv-stage", tabindex: 0, role: "application", "data-testid": "stage",
         "aria-label": "Slices through the patient: axial, sagittal, coronal and PET projection. Press ? for keys.",
       },
-      this.image, this.lettering, this.layer, ...Object.values(this.captions), this.message, this.chrome.helpBox,
+      this.image, this.layer, this.lettering, ...Object.values(this.captions), this.message, this.chrome.helpBox,
     );
     // JupyterLab must not take the keys and clicks meant for the viewer
     this.root = el(
@@ -172,12 +173,14 @@ export class SliceView {
     };
     for (const trait of LOOK_TRAITS) this.model.on(`change:${trait}`, onLook);
     this.model.on("change:cursor_mm", onCursor);
-    // where all is in view, it stays in its place
-    const onCentre = (/** @type {any} */ message) => {
-      if (message.kind === "centre" && message.serial === this.serial && this.zoom > 1) this.centreHere();
+    const onMessage = (/** @type {any} */ message) => {
+      if (message.serial !== this.serial) return;
+      // where all is in view, it stays in its place
+      if (message.kind === "centre" && this.zoom > 1) this.centreHere();
+      if (message.kind === "reveal") bringIntoView(this.stage);
     };
-    this.model.on("msg:custom", onCentre);
-    this.undo.push(() => this.model.off("msg:custom", onCentre));
+    this.model.on("msg:custom", onMessage);
+    this.undo.push(() => this.model.off("msg:custom", onMessage));
     this.undo.push(() => {
       for (const trait of LOOK_TRAITS) this.model.off(`change:${trait}`, onLook);
       this.model.off("change:cursor_mm", onCursor);
@@ -185,6 +188,9 @@ export class SliceView {
     const observer = new ResizeObserver(() => this.refresh());
     observer.observe(this.root);
     this.undo.push(() => observer.disconnect());
+    const onResize = () => this.refresh();
+    window.addEventListener("resize", onResize);
+    this.undo.push(() => window.removeEventListener("resize", onResize));
   }
 
   dispose() {
@@ -428,7 +434,7 @@ export class SliceView {
       { text: this.captions[name].textContent ?? "", x: box.x + 8, y: box.y + 8 }
     ));
     const ratio = this.image.width / this.stage.clientWidth;
-    const seen = { image: this.image, layers: [this.lettering, this.layer], ratio, captions };
+    const seen = { image: this.image, layers: [this.layer, this.lettering], ratio, captions };
     const key = keyOf(plan, held.info, thresholds);
     snapshot({ ...seen, key, words: wordsOf(plan, held.info, this.look) }).toBlob((picture) => {
       const address = URL.createObjectURL(/** @type {Blob} */ (picture));
@@ -525,7 +531,7 @@ export class SliceView {
     const { info } = held;
     const own = this.info; // without the dial
     const ratio = Math.min(window.devicePixelRatio || 1, 3);
-    const { height, boxes } = arrange(width, lattice, this.alone);
+    const { height, boxes } = arrange(width, lattice, this.alone, window.innerHeight);
     this.resize(width, height, ratio, JSON.stringify(boxes));
     const look = this.look;
     const shown = {
@@ -565,7 +571,7 @@ export class SliceView {
     const lettered = JSON.stringify([this.views, bar]);
     if (this.lettered !== lettered) drawLettering(this.lettering.getContext("2d"), ratio, this.views, bar);
     this.lettered = lettered;
-    drawCrosshair(this.pen, ratio, this.views, this.cursor);
+    drawCrosshair(this.pen, ratio, this.views, this.cursor, lattice);
     this.artist.ring(this.pen);
     this.root.dataset.drawn = String(this.serial);
     const cursor = /** @type {Vec3} */ ([...this.cursor]);

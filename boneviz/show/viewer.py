@@ -68,6 +68,7 @@ MODULES = (
     "front/easel.js",
     "front/drawbar.js",
     "front/artist.js",
+    "front/around.js",
     "front/input.js",
     "viewer.js",
 )
@@ -302,6 +303,10 @@ class SliceViewer(anywidget.AnyWidget):
     def centre(self) -> None:
         """Bring the cursor into the middle of every plane, in pages that are zoomed in."""
         self.send({"kind": "centre", "serial": self.serial})
+
+    def bring_into_view(self) -> None:
+        """Scroll pages to the slices where less than half of them is seen."""
+        self.send({"kind": "reveal", "serial": self.serial})
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """Take over what the page changed, but not what it says of a case shown before."""

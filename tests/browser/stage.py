@@ -74,7 +74,9 @@ class Stage:
 
     def size(self) -> tuple[float, float]:
         _, _, width, _ = self.page.box(self.locator)
-        return width, round(min(max(0.6 * width, 340), 660))
+        window = self.page.page.viewport_size
+        assert window is not None
+        return width, round(min(max(min(0.6 * width, 0.62 * window["height"]), 340), 660))
 
     def panel(self, plane: str) -> tuple[float, float, float, float]:
         """Two by two with 2 px between: axial, sagittal; coronal, projection."""

@@ -167,6 +167,7 @@ def watched(browser: Browser) -> tuple[Page, list[str], list[str]]:
     page.on("request", lambda request: asked.append(request.url))
     page.on("websocket", lambda socket: asked.append(socket.url))
     page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
     return page, asked, errors
 
 

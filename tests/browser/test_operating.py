@@ -37,7 +37,7 @@ def counted(draw):
         draw(*args, **kwargs)
     return again
 explorer.surfaces.redraw = counted(explorer.surfaces.redraw)
-explorer._last._renew = counted(explorer._last._renew)
+explorer.last._renew = counted(explorer.last._renew)
 explorer
 """
 SMALL = 12_000  # of a message as the browser tells of it, in base64: 9 kB

@@ -7,6 +7,8 @@ frames cannot be there by chance. The page's own bits are those that it hands to
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 import zlib
@@ -17,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from playwright.sync_api import Locator, expect
 from small import write_case
 
@@ -26,7 +29,7 @@ from boneviz.nifti import read_volume
 from boneviz.palette import LEARNER, PAIRS, rgb_of
 from boneviz.volume import Volume
 
-from .harness import NotebookPage
+from .harness import OUTPUT, Lab, NotebookPage
 from .patient import READERS, SHAPE, SPACING_MM, grid, patient
 from .stage import Open, Stage, near, patch
 
@@ -70,6 +73,12 @@ def cohort(tmp_path: Path) -> Cohort:
         refs.append(write_case(replace(case, masks=masks), tmp_path / "cohort"))
     Cohort("Lesson", tmp_path / "cohort", READERS[:2], tuple(refs), synthetic=True).save()
     return Cohort.open(tmp_path / "cohort")
+
+
+def picture_of(data: str) -> NDArray[np.int16]:
+    """Return the pixels of a picture in base64."""
+    stream = io.BytesIO(base64.b64decode(data))
+    return np.asarray(Image.open(stream).convert("RGB")).astype(np.int16)
 
 
 def opened(
@@ -322,3 +331,82 @@ def test_commit_shows_both_experts_and_keeps_the_drawing(
     assert all(name.strip() for name in names)
     assert whole.evaluate("(e) => e.scrollWidth <= e.clientWidth + 1")
     page.keep("teaching-next", whole)
+
+
+def test_the_notebooks_file_holds_no_label_before_commitment_and_then_the_last_picture(
+    notebook: Open, cohort: Cohort, tmp_path: Path, lab: Lab
+) -> None:
+    teach = f"boneviz.teach({str(cohort.root)!r}, learner='Kim', folder={str(tmp_path / 'kim')!r})"
+    page = notebook([f"import boneviz\nsession = {teach}\nsession"], width=1100)
+    page.wait_drawn(serial=1)
+    stage, whole = Stage(page), page.page.locator(".boneviz-teaching")
+    still = page.page.locator(".boneviz-still")
+    expect(still).to_have_count(1)
+    expect(still).to_be_hidden()
+    file = lab.notebooks / page.page.url.split("/tree/")[1].split("?")[0]
+    first = page.output("print(session._case.case_id)").strip()
+    masks = [noise(10 * int(first == "P002") + k) for k in range(2)]
+    experts = (FIRST_RGB, SECOND_RGB)
+
+    def seen() -> str:
+        """Return the still picture in the page, in base64."""
+        return str(still.locator("img").get_attribute("src")).partition("base64,")[2]
+
+    def drawn(*colours: tuple[int, int, int]) -> bool:
+        return all(near(picture_of(seen()), colour, 0) > 20 for colour in colours)
+
+    def kept(words: str) -> str:
+        """Save once the still picture is of these words; return the file, its picture looked at."""
+        page.until(lambda: words in str(still.text_content()), seconds=30)
+        page.page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+        page.until(lambda: seen() in file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        # as HTML and as a picture of its own, and no other
+        assert set(re.findall(r"iVBORw0KGgo[\w+/=]+", text)) == {seen()}
+        return text
+
+    # the crosshair lies in both experts' noise: where they are drawn at all, they are here
+    page.run("session.canvas.cursor_mm = [26.0, -10.0, 1.5]")
+    page.until(lambda: stage.text("caption-axial").startswith("Axial  S 1.5 mm"))
+    page.page.keyboard.press("Escape")
+    press(page, "tool-brush")
+    type_in(page, "draw-radius", "9")
+    page.page.mouse.click(*stage.on_page("axial", 30, 10))
+    page.until(lambda: drawn(LEARNER_RGB), seconds=30)
+    text = kept("case 1 of 2, read by Kim")
+    assert not re.search("Reader|Expert", text)
+    assert traces([text.encode()], masks[0]) | traces([text.encode()], masks[1]) == set()
+    assert not any(drawn(rgb) for rgb in experts)
+
+    # committed, the same look finds both experts
+    whole.get_by_role("button", name="Commit", exact=True).click()
+    whole.get_by_role("button", name="Commit for good").click()
+    page.wait_drawn(serial=2)
+    text = kept("Reader 1: Dice")
+    assert "This case" in text
+    assert "Expert" not in text
+    assert drawn(*experts)
+
+    # and of the next case the file holds nothing again
+    whole.get_by_role("button", name="Next case").click()
+    page.wait_drawn(serial=3)
+    text = kept("case 2 of 2")
+    assert "The session so far, 1 case" in text
+    assert "Reader 1: Dice" not in text
+    assert not any(drawn(rgb) for rgb in experts)
+
+    # opened without its kernel, the notebook shows this picture and table and no error
+    lab.stop_kernels()
+    fresh = page.page.context.new_page()
+    fresh.goto(f"{lab.url}/lab/tree/{file.name}?token={lab.token}&reset")
+    fresh.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
+    again = fresh.locator(".boneviz-still")
+    expect(again).to_be_visible(timeout=60_000)
+    expect(again).to_contain_text("case 2 of 2")
+    expect(again.locator("table tbody tr")).to_have_count(2)
+    assert again.locator("img").evaluate("(img) => img.naturalWidth") > 900
+    for words in ("Error displaying widget", "Loading widget"):
+        for line in fresh.get_by_text(words).all():
+            expect(line).to_be_hidden()
+    fresh.screenshot(path=OUTPUT / "teaching-reopened.png")
+    fresh.close()

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import test from "node:test";
 
-import { actionOf, dragKind, wheelSlices } from "../../boneviz/show/front/input.js";
+import { shareInView } from "../../boneviz/show/front/around.js";
+import { actionOf, dragKind, pinch, wheelSlices } from "../../boneviz/show/front/input.js";
 import { Pictures, Wishes } from "../../boneviz/show/front/pictures.js";
 import { inWords, hottestDepth, valuesAt } from "../../boneviz/show/front/readout.js";
 import { lanes, partOf, placeOf } from "../../boneviz/show/front/scene.js";
@@ -251,4 +252,15 @@ test("contours are drawn about what readers mark and nowhere else", () => {
   assert.deepEqual(partOf(place, [[-500, -500], [500, 500]]), [10, 20, 200, 100]);
   assert.equal(partOf(place, [[60, 0], [70, 10]]), null);
   assert.equal(partOf(place, null), null);
+});
+
+test("two fingers move by their middle and zoom by how far they are apart", () => {
+  assert.deepEqual(pinch([[0, 0], [100, 0]], [[10, 20], [210, 20]]), { factor: 2, x: 110, y: 20, dx: 60, dy: 20 });
+  // at one place they are a pixel apart
+  assert.equal(pinch([[5, 5], [5, 5]], [[5, 5], [8, 9]]).factor, 5);
+});
+
+test("the share that is seen counts from both ends of the window", () => {
+  const frame = (top, height) => ({ top, bottom: top + height, height });
+  assert.deepEqual([frame(0, 100), frame(450, 100), frame(-25, 100), frame(600, 100), frame(0, 0)].map((each) => shareInView(each, 500)), [1, 0.5, 0.75, 0, 0]);
 });

@@ -93,3 +93,23 @@ test("scale bars are 1, 2 or 5 times a power of ten", () => {
 test("positions are read with the letters of their sides", () => {
   assert.equal(g.describePosition([12.34, -3, -0.04]), "R 12.3  P 3.0  S 0.0");
 });
+
+test("in a low window the stage leaves room for what is around it", () => {
+  const cube = { shape: [4, 4, 4], spacing: [1, 1, 1], origin: [0, 0, 0] };
+  assert.equal(g.arrange(1000, cube, null, 2000).height, 600);
+  assert.equal(g.arrange(1000, cube, null, 700).height, 434);
+  assert.equal(g.arrange(1000, cube, null, 300).height, 340);
+});
+
+test("the bar of slices runs from the lowest below to the highest above, and back", () => {
+  const box = { x: 100, y: 50, width: 300, height: 252 };
+  // 26 px stay free at both ends: 200 px for 41 slices
+  assert.deepEqual([0, 20, 40].map((index) => g.barHeight(box, index, 41)), [276, 176, 76]);
+  assert.deepEqual([276, 176, 174, 76].map((y) => g.sliceAtHeight(box, y, 41)), [0, 20, 20, 40]);
+  assert.deepEqual([0, 500].map((y) => g.sliceAtHeight(box, y, 41)), [40, 0]);
+  assert.equal(g.barHeight(box, 0, 1), 176);
+  assert.equal(g.sliceAtHeight(box, 90, 1), 0);
+  assert.deepEqual([385, 386, 399].map((x) => g.onSliceBar("axial", box, x, false)), [false, true, true]);
+  assert.equal(g.onSliceBar("axial", box, 373, true), true);
+  assert.equal(g.onSliceBar("mip", box, 399, true), false);
+});

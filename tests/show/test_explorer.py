@@ -81,7 +81,7 @@ def test_a_row_of_the_table_opens_its_patient(explorer: Explorer) -> None:
     explorer.table.widget.selected_rows = [1]
     assert explorer.state.case_id == "P02"
     assert explorer.viewer.case_info["patient"] == "P02"
-    assert "P02" in explorer._title.value
+    assert "P02" in explorer._header.title.value
 
 
 def test_an_oblique_patient_is_shown_on_straight_axes_and_says_so(explorer: Explorer) -> None:
@@ -108,7 +108,7 @@ def test_the_cursor_moves_in_3d_with_the_slices(explorer: Explorer) -> None:
 
 def test_another_metric_redraws_table_and_matrix(explorer: Explorer) -> None:
     assert explorer.matrix.figure.data[0].z[-1][0] == 1.0  # Dice of Model A with Expert A
-    explorer._metric.value = "hd95_mm"
+    explorer._scored.metric.value = "hd95_mm"
     assert "HD95" in explorer.matrix.figure.layout.title.text
     assert explorer.matrix.figure.data[0].z[-1][0] == 0.0
     assert explorer.matrix.figure.data[0].reversescale is True
@@ -118,36 +118,37 @@ def test_another_metric_redraws_table_and_matrix(explorer: Explorer) -> None:
 
 
 def test_statistics_are_in_words(explorer: Explorer) -> None:
-    assert "With n = 3 no p below 0.05 is possible" in explorer._words.value
+    assert "With n = 3 no p below 0.05 is possible" in explorer._scored.words.value
 
 
 def test_phantom_models_on_real_patients_carry_a_caution(tmp_path: Path) -> None:
     cohort = write_tiny_cohort(tmp_path / "tiny", [limb("P01")])
     give_predictions(cohort)
-    assert explore(cohort)._caution.value == ""
+    assert explore(cohort)._header.caution.value == ""
     real = Cohort("Real", cohort.root, cohort.readers, cohort.cases, synthetic=False)
-    assert "learned from synthetic phantoms only" in explore(real)._caution.value
+    assert "learned from synthetic phantoms only" in explore(real)._header.caution.value
 
 
 def test_names_are_text_everywhere(tmp_path: Path) -> None:
     cohort = write_tiny_cohort(tmp_path / "tiny", [limb("<img src=x onerror=alert(1)>")])
     hostile = Cohort("<script>alert(1)</script>", cohort.root, cohort.readers, cohort.cases)
     explorer = explore(hostile)
-    assert "<img" not in explorer._title.value
-    assert "<script" not in explorer._title.value
-    assert "&lt;script&gt;" in explorer._title.value
+    assert "<img" not in explorer._header.title.value
+    assert "<script" not in explorer._header.title.value
+    assert "&lt;script&gt;" in explorer._header.title.value
 
 
 def test_a_patient_that_cannot_be_shown_is_not_gone_to(explorer: Explorer) -> None:
     path = explorer._cohort["P02"].ct
     path.write_bytes(path.read_bytes()[:1000])
+    explorer._ahead.forget()  # it may have been read while it was whole
     explorer.table.widget.selected_rows = [1]
-    assert "Still showing P01" in explorer._problem.value
-    assert "patient P02" in explorer._problem.value
+    assert "Still showing P01" in explorer._header.problem.value
+    assert "patient P02" in explorer._header.problem.value
     assert explorer.state.case_id == explorer.viewer.case_info["patient"] == "P01"
     assert explorer.table.widget.selected_rows == [0]
     explorer.select("P03")
-    assert explorer._problem.value == ""
+    assert explorer._header.problem.value == ""
     assert explorer.viewer.case_info["patient"] == "P03"
 
 
@@ -216,7 +217,7 @@ def test_a_closed_explorer_says_so_where_it_is_displayed(
         explorer.as_table("patient")
     explorer.close()
     explorer._ipython_display_()
-    assert "This explorer is closed; open another." in capsys.readouterr().out
+    assert ": closed; open it again." in capsys.readouterr().out
 
 
 def test_closing_leaves_no_widget_and_no_case_in_memory(tmp_path: Path) -> None:
@@ -263,7 +264,7 @@ def test_view_pair_and_thresholds_are_one_state_with_the_page(explorer: Explorer
         ["Model B", "Expert B"],
     )
     assert explorer.viewer.thresholds == {}
-    assert explorer._notes.value == ""
+    assert explorer._header.notes.value == ""
 
 
 def test_3d_follows_a_models_threshold(explorer: Explorer) -> None:
@@ -279,7 +280,10 @@ def test_3d_follows_a_models_threshold(explorer: Explorer) -> None:
     assert readers() == ["Expert A", "Expert B", "Model B", "Model A"]
     assert explorer.surfaces.figure.data[-1].visible is False
     # the table does not follow, and the page says so
-    assert "Slices and 3D show Model A from 0.85 on; scores stay at 0.50" in explorer._notes.value
+    assert (
+        "Slices and 3D show Model A from 0.85 on; scores stay at 0.50"
+        in explorer._header.notes.value
+    )
     # the next patient opens at the same threshold
     explorer.viewer.thresholds = {"Model B": 0.95}
     explorer.select("P02")
@@ -308,7 +312,7 @@ def test_a_study_of_ten_readers_opens_with_its_four_and_offers_variants(tmp_path
     assert explorer.viewer.visible == names[:4]
     left = sorted({variant.name for variant in variants}.difference(names))
     assert len(left) == 2
-    assert f"at most 8 readers; left out here: {', '.join(left)}" in explorer._notes.value
+    assert f"at most 8 readers; left out here: {', '.join(left)}" in explorer._header.notes.value
     # a variant can be switched on
     explorer.viewer.visible = names[:5]
     assert names[4] in explorer.state.visible
@@ -324,7 +328,7 @@ def test_one_reader_alone_is_shown_without_a_matrix(tiny_cohort: Cohort) -> None
     )
     explorer = explore(one)
     assert explorer.matrix.figure.data[0].z is None
-    assert "nobody to compare with" in explorer._words.value
+    assert "nobody to compare with" in explorer._scored.words.value
     assert EXPERT_B.name not in str(explorer.viewer.case_info)
     assert "nobody to compare with" in explorer.atlas.words.value
     assert explorer.starred.empty

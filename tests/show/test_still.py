@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import io
 import json
@@ -19,9 +18,8 @@ from PIL import Image
 
 from boneviz.case import Reader
 from boneviz.palette import DIAL, PAIR_COLOURS, rgb_of
-from boneviz.show import still
 from boneviz.show.plan import pair_of, plan_of
-from boneviz.show.still import LastPicture, still_html
+from boneviz.show.still import patients_html, still_html
 from boneviz.show.viewer import VIEWS, SliceViewer
 from boneviz.volume import Grid, Volume
 from show.test_viewer import run_node
@@ -60,6 +58,21 @@ def test_three_planes_at_the_cursor_with_the_contours_that_are_on(viewer: SliceV
     image = picture_of(viewer)
     assert near(image, blue) < 10
     assert near(image, orange) > 50
+
+
+def test_each_plane_has_a_scale_bar(viewer: SliceViewer) -> None:
+    viewer.mode = "ct"
+    image = picture_of(viewer)
+    # 340 px for 192 mm: 5 cm are 88.5 px, and 10 cm more than 0.4 of a plane; the axial slice is
+    # 283 px high, in the middle of 340
+    for left, bottom in ((0, 28 + 283), (344, 340), (344 + 283 + 4, 340)):
+        row = near_row(image[bottom - 6, left : left + 120])
+        assert row == pytest.approx(88.5, abs=1)
+
+
+def near_row(pixels: np.ndarray[Any, Any]) -> int:
+    """Count the pixels of a scale bar's row that are as pale as it."""
+    return int((np.abs(pixels - rgb_of("#f0f4f8")) <= 8).all(axis=-1).sum())
 
 
 def test_it_follows_view_and_look(viewer: SliceViewer) -> None:
@@ -111,7 +124,7 @@ def test_names_are_text_and_long_tables_are_cut(viewer: SliceViewer) -> None:
     readers = tuple(replace(reader, name=BAD + reader.name) for reader in READERS)
     viewer.show(patient(BAD, readers), styles(readers))
     table = pd.DataFrame({"Patient": [BAD] * 40, BAD: [0.5, None] * 20})
-    seen = Seen(still_html(BAD, viewer.still(), table))
+    seen = Seen(still_html(BAD, viewer.still(), below=patients_html(table)))
     pictures = [attributes for tag, attributes in seen.tags if tag == "img"]
     assert len(pictures) == 1
     assert str(pictures[0]["src"]).startswith("data:image/png;base64,")
@@ -130,38 +143,6 @@ def test_a_front_end_chooses_widget_picture_or_text(viewer: SliceViewer) -> None
     assert len(bundle["image/png"]) < 200_000
     # nothing shown yet, nothing to picture
     assert set(SliceViewer()._repr_mimebundle_()[0]) == {view, "text/plain"}
-
-
-def test_the_last_picture_is_renewed_once_all_rests(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown: list[tuple[str, dict[str, str], str]] = []
-    monkeypatch.setattr(still, "SETTLE_S", 0.05)
-    for name in ("display", "update_display"):
-        monkeypatch.setattr(
-            still,
-            name,
-            lambda data, name=name, **how: shown.append((name, data, how["display_id"])),
-        )
-    made: list[int] = []
-    last = LastPicture(lambda: made.append(1) or {"text/plain": str(len(made))})
-
-    async def use() -> None:
-        last.renew()
-        await asyncio.sleep(0.15)
-        assert shown == []  # never displayed: nothing to renew
-        last.display()
-        for _ in range(5):
-            last.renew()
-        await asyncio.sleep(0.3)
-        last.renew()
-        last.cancel()
-        await asyncio.sleep(0.15)
-
-    asyncio.run(use())
-    assert [(name, data["text/plain"]) for name, data, _ in shown] == [
-        ("display", "1"),
-        ("update_display", "2"),
-    ]
-    assert shown[0][2] == shown[1][2]
 
 
 def test_pictures_show_the_pair_that_the_page_shows() -> None:

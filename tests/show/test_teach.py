@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import gzip
+import io
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,13 +14,18 @@ from typing import Any
 import ipywidgets.widgets.widget as widget_module
 import numpy as np
 import pytest
+from PIL import Image
 from small import limb, put_into_counts, write_tiny_cohort
 
 import boneviz
 from boneviz.cohort import Cohort
 from boneviz.errors import InputError, LedgerError
 from boneviz.learnerfile import LearnerFile
+from boneviz.nifti import read_volume, write_volume
+from boneviz.palette import LEARNER, PAIRS, rgb_of
+from boneviz.show import lasting
 from boneviz.show.teach import TeachingSession
+from boneviz.volume import Volume
 
 CASES = ("P01", "P02", "P03")  # straight, LPS, oblique
 
@@ -279,6 +288,98 @@ def test_by_default_each_learner_has_a_folder(
     session = boneviz.teach(cohort, learner="Kim Lee")
     assert session.file.folder == Path("teaching/kim_lee")
     session.close()
+
+
+def picture(bundle: dict[str, str]) -> np.ndarray:
+    stream = io.BytesIO(base64.b64decode(bundle["image/png"]))
+    return np.asarray(Image.open(stream).convert("RGB")).astype(int)
+
+
+def pixels_of(bundle: dict[str, str], colour: str) -> int:
+    """Count those near a colour; the letters and the uptake, which is yellow, have none of them."""
+    return int((np.abs(picture(bundle) - rgb_of(colour)) <= 30).all(axis=-1).sum())
+
+
+def test_the_still_picture_before_commitment_is_the_same_whatever_the_experts_drew(
+    opened: Open, cohort: Cohort, tmp_path: Path
+) -> None:
+    session = opened()
+    draw(session)
+    first = session._still()
+    for ref in cohort.cases:
+        for path in ref.masks.values():
+            mask = read_volume(path, "label")
+            write_volume(Volume(np.roll(mask.array, 6, axis=0), mask.grid, "label"), path)
+    other = opened(folder=tmp_path / "other")
+    draw(other)
+    second = other._still()
+    assert first == second
+    assert pixels_of(first, LEARNER) > 50
+    # the same comparison tells them apart once the case is committed
+    for each in (session, other):
+        click(each, "commit", "yes")
+    assert session._still() != other._still()
+
+
+def test_the_still_picture_shows_both_experts_and_the_results_once_committed(opened: Open) -> None:
+    session = opened()
+    draw(session)
+    first, second = PAIRS[0][0], PAIRS[1][0]
+    hidden = session._still()
+    assert max(pixels_of(hidden, colour) for colour in (first, second)) < 5
+    assert "case 1 of 3, read by Kim" in hidden["text/html"]
+    assert not re.search("Reader|Expert|<table", hidden["text/html"])
+    click(session, "commit", "yes")
+    seen = session._still()
+    assert min(pixels_of(seen, colour) for colour in (first, second, LEARNER)) > 50
+    assert seen["text/html"].count("<table") == 3  # this case, the session, case by case
+    assert session._words.value in seen["text/html"]
+    assert "Reader 1" in seen["text/html"]
+    assert "Expert" not in seen["text/html"]
+    click(session, "next")
+    hidden = session._still()
+    assert max(pixels_of(hidden, colour) for colour in (first, second)) < 5
+    assert "case 2 of 3" in hidden["text/html"]
+    # of the case before
+    assert hidden["text/html"].count("<table") == 1
+    assert "The session so far, 1 case" in hidden["text/html"]
+
+
+def test_what_the_notebook_keeps_follows_the_session(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[dict[str, str]] = []
+    monkeypatch.setattr(lasting, "SETTLE_S", 0.01)
+    for name in ("display", "update_display"):
+        monkeypatch.setattr(lasting, name, lambda data, **_: kept.append(data))
+    session = opened()
+
+    async def settled() -> str:
+        before = len(kept)
+        for _ in range(300):
+            await asyncio.sleep(0.01)
+            if len(kept) > before:
+                break
+        return kept[-1]["text/html"]
+
+    async def use() -> None:
+        session._ipython_display_()
+        live, blank = kept
+        assert live["text/plain"] == "Teaching session of Tiny"
+        assert pixels_of(blank, LEARNER) == 0
+        draw(session)
+        await settled()
+        assert pixels_of(kept[-1], LEARNER) > 50
+        click(session, "commit", "yes")
+        assert "Reader 1: Dice 0." in await settled()
+        click(session, "next")
+        assert "case 2 of 3" in await settled()
+        renewed = len(kept)
+        session.close()
+        await asyncio.sleep(0.05)
+        assert len(kept) == renewed
+
+    asyncio.run(use())
 
 
 def test_a_case_in_counts_is_drawn_without_fill_and_says_why(cohort: Cohort, opened: Open) -> None:

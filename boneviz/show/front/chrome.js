@@ -7,12 +7,13 @@ import { COLOUR_MAPS, WINDOWS } from "./window.js";
 /** What the keyboard and mouse do, as shown by `?`. */
 export const HELP = [
   ["Click or drag", "move the crosshair"],
-  ["Wheel", "next or previous slice"],
+  ["Wheel, or drag the bar at a plane's right", "next or previous slice"],
   ["Arrow keys", "move the crosshair in the plane under the pointer"],
   ["Page Up, Page Down", "next or previous slice"],
   ["Double-click", "centre all planes there"],
   ["Ctrl or Shift + wheel, + and \u2212", "zoom"],
   ["Shift + drag, right or middle drag", "pan"],
+  ["Two fingers", "zoom and pan"],
   ["Alt + drag", "CT window: sideways width, up and down level"],
   ["1 to 8", "switch a reader on or off, in the view Readers"],
   ["C, T, F", "CT, PET (tracer) or fused"],

@@ -131,6 +131,26 @@ export function panelAt(boxes, x, y) {
   return found ?? null;
 }
 
+/** How wide the strip at the right of a plane is by which it is dragged through its slices, and how far it stays from the corners, px. */
+export const SLICE_BAR = { width: 14, margin: 26 };
+
+/** Whether a pixel lies on a panel's bar of slices; a finger is less exact. @param {PlaneName} plane @param {Box} box @param {number} x @param {boolean} touch */
+export function onSliceBar(plane, box, x, touch) {
+  return plane !== "mip" && x >= box.x + box.width - (touch ? 2 : 1) * SLICE_BAR.width;
+}
+
+/** Height of a slice on its bar: the lowest index is below. @param {Box} box @param {number} index @param {number} count */
+export function barHeight({ y, height }, index, count) {
+  const span = height - 2 * SLICE_BAR.margin;
+  return y + SLICE_BAR.margin + span * (1 - (count > 1 ? index / (count - 1) : 0.5));
+}
+
+/** The slice at a height on the bar, the opposite of `barHeight`. @param {Box} box @param {number} y @param {number} count */
+export function sliceAtHeight(box, y, count) {
+  const span = box.height - 2 * SLICE_BAR.margin;
+  return clamp(Math.round((1 - (y - box.y - SLICE_BAR.margin) / span) * (count - 1)), 0, count - 1);
+}
+
 /** Centre after zooming by `factor` so that the position under the pixel stays there. @param {PlaneName} plane @param {View} view @param {number} x @param {number} y @param {number} factor @returns {Vec3} */
 export function zoomedCentre(plane, view, x, y, factor) {
   const held = toMm(plane, view, x, y, view.centre);
@@ -144,11 +164,12 @@ export function zoomedCentre(plane, view, x, y, factor) {
  * @param {number} width
  * @param {Lattice} lattice
  * @param {PlaneName | null} alone
+ * @param {number} windowHeight of which controls and tables want a part
  * @returns {{height: number, boxes: Partial<Record<PlaneName, Box>>}}
  */
-export function arrange(width, lattice, alone = null) {
+export function arrange(width, lattice, alone = null, windowHeight = Infinity) {
   const gap = 2;
-  const height = Math.round(clamp(width * 0.6, 340, 660));
+  const height = Math.round(clamp(Math.min(width * 0.6, windowHeight * 0.62), 340, 660));
   if (alone) return { height, boxes: { [alone]: { x: 0, y: 0, width, height } } };
   const half = (width - gap) / 2;
   const tall = (height - gap) / 2;

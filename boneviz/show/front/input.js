@@ -1,6 +1,7 @@
 /** Mouse, touch and keyboard: which event does what to the view. */
 
-import { PLANES, clamp, stepSlices } from "./geometry.js";
+import { listenAround } from "./around.js";
+import { PLANES, clamp, onSliceBar, sliceAtHeight, stepSlices, voxelAt } from "./geometry.js";
 
 /** @typedef {import("../viewer.js").SliceView} SliceView */
 /** @typedef {import("./geometry.js").PlaneName} PlaneName */
@@ -27,14 +28,24 @@ export function dragKind({ button, shiftKey, altKey }) {
   return altKey ? "window" : "cursor";
 }
 
+/** What two fingers have done since the last time: by which factor they are farther apart, and how far their middle has moved. @param {[number, number][]} before @param {[number, number][]} now */
+export function pinch(before, now) {
+  const apart = (/** @type {[number, number][]} */ [a, b]) => Math.max(1, Math.hypot(a[0] - b[0], a[1] - b[1]));
+  const middle = (/** @type {[number, number][]} */ [a, b]) => [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2];
+  const [[x0, y0], [x, y]] = [middle(before), middle(now)];
+  return { factor: apart(now) / apart(before), x, y, dx: x - x0, dy: y - y0 };
+}
+
 /** Listen to the page for a view; the result stops it. @param {SliceView} view @returns {() => void} */
 export function listenTo(view) {
   const stop = new AbortController();
   const on = (/** @type {EventTarget} */ target, /** @type {string} */ type, /** @type {(event: any) => void} */ handler) =>
     target.addEventListener(type, handler, { signal: stop.signal, passive: false });
   const { stage, root } = view;
-  /** @type {{kind: string, plane: PlaneName, x: number, y: number} | null} */
+  /** pending: a finger is down and may yet be one of two. @type {{kind: string, plane: PlaneName, x: number, y: number, pending?: boolean} | null} */
   let drag = null;
+  /** @type {Map<number, [number, number]>} */
+  const fingers = new Map();
   let rest = 0;
 
   const place = (/** @type {MouseEvent} */ event) => {
@@ -50,6 +61,8 @@ export function listenTo(view) {
     if (!plane || !view.lattice || !view.chrome.helpBox.hidden) return;
     event.preventDefault();
     event.stopPropagation();
+    // keys are for what is looked at
+    if (document.activeElement !== stage) stage.focus({ preventScroll: true });
     // with shift held, browsers turn the wheel sideways
     const delta = event.deltaY || event.deltaX;
     if (event.ctrlKey || event.shiftKey) {
@@ -61,17 +74,59 @@ export function listenTo(view) {
     }
   });
 
+  /** Go to the slice at a height of a plane's bar. @param {PlaneName} plane @param {number} y */
+  const slideTo = (plane, y) => {
+    const { lattice, cursor } = view;
+    const box = view.views[plane]?.box;
+    if (!lattice || !box) return;
+    const { normal } = PLANES[plane];
+    const slice = sliceAtHeight(box, y, lattice.shape[normal]);
+    view.moveCursor(stepSlices(lattice, cursor, normal, slice - voxelAt(lattice, cursor)[normal]));
+  };
+
+  /** Where the fingers were when the view moved last. @type {[number, number][]} */
+  let held = [];
+  let pinching = 0;
+  const applyPinch = () => {
+    cancelAnimationFrame(pinching);
+    pinching = 0;
+    const now = [...fingers.values()];
+    if (drag?.kind !== "pinch" || now.length < 2) return;
+    const { factor, x, y, dx, dy } = pinch(held, now);
+    held = now;
+    view.panBy(drag.plane, dx, dy);
+    view.zoomBy(factor, drag.plane, x, y);
+  };
+
+  /** Whether a pixel is on the bar of its plane. @param {PointerEvent} event @param {PlaneName | null} plane @param {number} x */
+  const isOnBar = (event, plane, x) => {
+    const box = plane && view.views[plane]?.box;
+    return Boolean(box) && onSliceBar(/** @type {PlaneName} */ (plane), /** @type {import("./geometry.js").Box} */ (box), x, event.pointerType === "touch");
+  };
+
   on(stage, "pointerdown", (/** @type {PointerEvent} */ event) => {
-    if (drag || /** @type {HTMLElement} */ (event.target).closest(".bv-help")) return;
+    const touch = event.pointerType === "touch";
+    if ((drag && !touch) || /** @type {HTMLElement} */ (event.target).closest(".bv-help")) return;
     const { x, y, plane } = place(event);
-    if (!plane) return;
+    if (!plane || fingers.size > 1) return;
     stage.focus({ preventScroll: true });
     stage.setPointerCapture(event.pointerId);
     event.preventDefault();
+    if (touch) fingers.set(event.pointerId, [x, y]);
+    if (fingers.size > 1) {
+      view.artist.up();
+      drag = { kind: "pinch", plane: drag?.plane ?? plane, x, y };
+      held = [...fingers.values()];
+      return;
+    }
     drag = { kind: dragKind(event), plane, x, y };
     view.pointed = plane;
+    if (drag.kind === "cursor" && isOnBar(event, plane, x)) drag.kind = "slice";
+    if (drag.kind === "slice") slideTo(plane, y);
     if (drag.kind === "cursor" && view.artist.down(plane, x, y)) drag.kind = "draw";
-    if (drag.kind === "cursor") view.pointAt(plane, x, y);
+    if (drag.kind !== "cursor") return;
+    if (touch) drag.pending = true;
+    else view.pointAt(plane, x, y);
   });
 
   on(stage, "pointermove", (/** @type {PointerEvent} */ event) => {
@@ -79,17 +134,30 @@ export function listenTo(view) {
     view.artist.move(plane, x, y);
     if (!drag) {
       view.pointed = plane ?? view.pointed;
+      stage.classList.toggle("bv-on-bar", isOnBar(event, plane, x));
+      return;
+    }
+    if (drag.kind === "pinch") {
+      if (fingers.has(event.pointerId)) fingers.set(event.pointerId, [x, y]);
+      // each finger tells of itself: both are heard before the view moves
+      pinching ||= requestAnimationFrame(applyPinch);
       return;
     }
     const [dx, dy] = [x - drag.x, y - drag.y];
-    drag = { ...drag, x, y };
+    // a finger at rest trembles
+    if (drag.pending && Math.hypot(dx, dy) < 6) return;
+    drag = { kind: drag.kind, plane: drag.plane, x, y };
     if (drag.kind === "cursor") view.pointAt(drag.plane, x, y);
+    else if (drag.kind === "slice") slideTo(drag.plane, y);
     else if (drag.kind === "pan") view.panBy(drag.plane, dx, dy);
     else if (drag.kind === "window") view.changeWindow(-2 * dy, 4 * dx);
   });
 
   for (const type of ["pointerup", "pointercancel", "lostpointercapture"]) {
-    on(stage, type, () => {
+    on(stage, type, (/** @type {PointerEvent} */ event) => {
+      if (pinching) applyPinch();
+      if (type === "pointerup" && drag?.pending) view.pointAt(drag.plane, drag.x, drag.y);
+      fingers.delete(event.pointerId);
       view.artist.up();
       drag = null;
     });
@@ -108,8 +176,7 @@ export function listenTo(view) {
     event.stopPropagation();
   });
 
-  on(root, "keydown", (/** @type {KeyboardEvent} */ event) => {
-    event.stopPropagation();
+  const onKey = (/** @type {KeyboardEvent} */ event) => {
     const target = /** @type {HTMLElement} */ (event.target);
     if (event.key === "Escape" && !view.chrome.helpBox.hidden) return view.toggleHelp();
     if (target.closest("input, select") || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -117,9 +184,17 @@ export function listenTo(view) {
     if (!action) return;
     event.preventDefault();
     action();
+  };
+  on(root, "keydown", (/** @type {KeyboardEvent} */ event) => {
+    event.stopPropagation();
+    onKey(event);
   });
-
-  return () => stop.abort();
+  const stopAround = listenAround(root, onKey);
+  return () => {
+    cancelAnimationFrame(pinching);
+    stopAround();
+    stop.abort();
+  };
 }
 
 /** What a key does. @param {SliceView} view @param {string} key @returns {(() => void) | undefined} */

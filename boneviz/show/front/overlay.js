@@ -1,8 +1,9 @@
 /** Draws over the slices: the crosshair on a layer of its own, letters and bars on another that seldom changes. */
 
-import { PLANES, PLANE_NAMES, roundLength, toScreen } from "./geometry.js";
+import { PLANES, PLANE_NAMES, barHeight, roundLength, toScreen, voxelAt } from "./geometry.js";
 import { colourTable, ticks } from "./window.js";
 
+/** @typedef {import("./geometry.js").Lattice} Lattice */
 /** @typedef {import("./geometry.js").PlaneName} PlaneName */
 /** @typedef {import("./geometry.js").Vec3} Vec3 */
 /** @typedef {import("./geometry.js").View} View */
@@ -28,9 +29,12 @@ function inPanels(pen, ratio, views, draw) {
   }
 }
 
-/** What moves with the cursor. @param {CanvasRenderingContext2D} pen @param {number} ratio @param {Partial<Record<PlaneName, View>>} views @param {Vec3} cursor */
-export function drawCrosshair(pen, ratio, views, cursor) {
-  inPanels(pen, ratio, views, (plane, view) => crosshair(pen, plane, view, cursor, ratio));
+/** What moves with the cursor. @param {CanvasRenderingContext2D} pen @param {number} ratio @param {Partial<Record<PlaneName, View>>} views @param {Vec3} cursor @param {Lattice} lattice */
+export function drawCrosshair(pen, ratio, views, cursor, lattice) {
+  inPanels(pen, ratio, views, (plane, view) => {
+    crosshair(pen, plane, view, cursor, ratio);
+    if (plane !== "mip") sliceBar(pen, view.box, voxelAt(lattice, cursor)[PLANES[plane].normal], lattice.shape[PLANES[plane].normal]);
+  });
 }
 
 /**
@@ -72,6 +76,27 @@ function crosshair(pen, plane, view, cursor, ratio) {
   pen.stroke();
 }
 
+/** Where among its slices a plane is. @param {CanvasRenderingContext2D} pen @param {Box} box @param {number} index @param {number} count */
+function sliceBar(pen, box, index, count) {
+  const x = box.x + box.width - 5;
+  const [low, high] = [barHeight(box, 0, count), barHeight(box, count - 1, count)];
+  pen.lineCap = "round";
+  pen.lineWidth = 3;
+  pen.strokeStyle = "rgba(236, 240, 244, 0.16)";
+  pen.beginPath();
+  pen.moveTo(x, low);
+  pen.lineTo(x, high);
+  pen.stroke();
+  const at = barHeight(box, index, count);
+  pen.lineWidth = 5;
+  pen.strokeStyle = INK;
+  pen.beginPath();
+  pen.moveTo(x, at - 6);
+  pen.lineTo(x, at + 6);
+  pen.stroke();
+  pen.lineCap = "butt";
+}
+
 /** @param {CanvasRenderingContext2D} pen @param {string} text @param {number} x @param {number} y @param {string} ink */
 function print(pen, text, x, y, ink = INK) {
   pen.strokeStyle = SHADE;
@@ -90,8 +115,9 @@ function letters(pen, plane, box) {
   pen.textBaseline = "middle";
   const [mx, my] = [box.x + box.width / 2, box.y + box.height / 2];
   print(pen, left, box.x + 10, my);
-  print(pen, right, box.x + box.width - 10, my);
-  print(pen, top, mx, box.y + 11);
+  print(pen, right, box.x + box.width - 18, my);
+  // in a narrow panel below the caption
+  print(pen, top, mx, box.y + (box.width < 440 ? 32 : 11));
   print(pen, bottom, mx, box.y + box.height - 11);
 }
 

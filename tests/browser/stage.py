@@ -135,10 +135,13 @@ def busy_kernel(page: NotebookPage, free: Path) -> Iterator[None]:
           window.busy.done.then(() => { window.busy = null; }); }""",
         f"import pathlib, time\nwhile not pathlib.Path({str(free)!r}).exists(): time.sleep(0.05)",
     )
-    yield
-    assert page.page.evaluate("window.busy !== null"), "the kernel was to be busy all along"
-    free.touch()
-    page.page.wait_for_function("window.busy === null")
+    try:
+        yield
+        busy = page.page.evaluate("window.busy !== null")
+    finally:
+        free.touch()
+        page.page.wait_for_function("window.busy === null")
+    assert busy, "the kernel was to be busy all along"
 
 
 def edge_hits(stage: Stage, image: NDArray[np.int16], name: str) -> tuple[float, float]:

@@ -25,8 +25,11 @@ class Bar(Protocol):
 
     n: int
 
-    def update(self) -> object:
-        """One more is done."""
+    def update(self, n: int = 1) -> object:
+        """So many more are done."""
+
+    def reset(self) -> object:
+        """Begin anew."""
 
 
 @contextmanager
@@ -59,9 +62,13 @@ class _PageBar:
         self._next_s = time.monotonic() + EVERY_S
         self._place = display({"text/html": self._html()}, raw=True, display_id=True)
 
-    def update(self) -> None:
-        """One more is done; told to the page ten times a second at most."""
-        self.n += 1
+    def reset(self) -> None:
+        """Begin anew."""
+        self.n = 0
+
+    def update(self, n: int = 1) -> None:
+        """So many more are done; told to the page ten times a second at most."""
+        self.n += n
         if time.monotonic() >= self._next_s or self.n == self._total:
             self._next_s = time.monotonic() + EVERY_S
             self._place.update({"text/html": self._html()}, raw=True)

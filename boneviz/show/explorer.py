@@ -122,7 +122,7 @@ class Explorer(LastingBox):
             self.scores,
             self._styles,
             pair=self.pair,
-            on_select=self._step(select_case),
+            on_select=self._patient_chosen,
             on_cell=self._cell_clicked,
             on_patient=self._patient_of_pair_chosen,
         )
@@ -328,6 +328,10 @@ class Explorer(LastingBox):
         """Return an observer of a trait that takes a step with its new value."""
         return lambda change: self.go(step(self.state, change["new"]))
 
+    def _patient_chosen(self, case_id: str) -> None:
+        self.select(case_id)
+        self.viewer.bring_into_view()
+
     def _readers_toggled(self, change: dict[str, Any]) -> None:
         self.go(show_readers(self.state, change["new"], among=self._images.readers))
 
@@ -344,11 +348,13 @@ class Explorer(LastingBox):
     def _patient_of_pair_chosen(self, patient: str, *pair: str) -> None:
         case_id = worst_session(self.scores, patient, *pair, metric=self.state.metric)
         self.go(open_worst(self.state, case_id, *pair))
+        self.viewer.bring_into_view()
 
     def _region_chosen(self, number: int) -> None:
         chosen = next(region for region in self._regions() if region.number == number)
         self.go(choose_region(self.state, chosen))
         self.viewer.centre()
+        self.viewer.bring_into_view()
 
     def _region_key(self, key: str) -> None:
         if key == "star":

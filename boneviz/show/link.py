@@ -16,11 +16,12 @@ from boneviz.regionrows import region_of_row
 from boneviz.regions import Region
 from boneviz.show.state import KINDS, ORDERS, PANELS, ViewState
 from boneviz.show.tables import METRICS
-from boneviz.show.viewer import VIEWS
+from boneviz.show.viewer import MAX_ZOOM, PLANES, VIEWS
 
 __all__ = ["LINK_VERSION", "Look", "link_of", "read_link"]
 
-LINK_VERSION = 1
+LINK_VERSION = 2
+READ_VERSIONS = (1, 2)
 MOST_LETTERS = 1_000_000
 # what the cohort says, not the link
 OF_THE_COHORT = ("case_ids", "reader_names")
@@ -32,6 +33,8 @@ class Look:
 
     Parameters
     ----------
+    filled, alone : as the viewer's traits; not in links of version 1
+    frame : zoom and middle (mm, RAS) of the case shown; None where all of it is in view
     counts_range : of a PET in counts, beside the SUV range, which is that of other patients; None
         where the PET is in SUVbw
     """
@@ -45,23 +48,34 @@ class Look:
     colour_map: str
     exact: bool
     heat: bool
+    filled: bool = False
+    alone: str = ""
+    frame: tuple[float, tuple[float, ...]] | None = None
     counts_range: tuple[float, float] | None = None
 
     @classmethod
     def of(cls, viewer: Any) -> Look:
         """Return the present look of a viewer."""
         values = {name: getattr(viewer, name) for name in OF_ALL_CASES}
-        return cls(**values, counts_range=tuple(viewer.counts_range) if _counts(viewer) else None)
+        frame = viewer.frame
+        return cls(
+            **values,
+            frame=(frame["zoom"], tuple(frame["centre_mm"])) if frame else None,
+            counts_range=tuple(viewer.counts_range) if _counts(viewer) else None,
+        )
 
     def onto(self, viewer: Any) -> None:
         """Give a viewer this look."""
         for name in OF_ALL_CASES:
             setattr(viewer, name, getattr(self, name))
+        zoom, centre_mm = self.frame or (1.0, ())
+        viewer.frame = {"zoom": zoom, "centre_mm": list(centre_mm)} if self.frame else {}
         if self.counts_range is not None and _counts(viewer):
             viewer.counts_range = list(self.counts_range)
 
 
-OF_ALL_CASES = tuple(field.name for field in fields(Look) if field.name != "counts_range")
+OF_ONE_CASE = ("frame", "counts_range")
+OF_ALL_CASES = tuple(field.name for field in fields(Look) if field.name not in OF_ONE_CASE)
 
 
 def _counts(viewer: Any) -> bool:
@@ -84,6 +98,8 @@ def link_of(state: ViewState, look: Look) -> str:
     view["thresholds"] = dict(state.thresholds)
     view["starred"] = [_plain(region.as_row()) for region in state.starred]
     shown = {name: getattr(look, name) for name in OF_ALL_CASES}
+    if look.frame is not None:
+        shown["frame"] = [look.frame[0], list(look.frame[1])]
     if look.counts_range is not None:
         shown["counts_range"] = list(look.counts_range)
     content = {"boneviz": "view", "version": LINK_VERSION, **view, "look": shown}
@@ -107,12 +123,13 @@ def read_link(text: str, *, on: ViewState) -> tuple[ViewState, Look]:
     content = _object(_parsed(text), "the link")
     if content.pop("boneviz", None) != "view":
         raise InputError("no link of the explorer: expected a text that its button Copy link made")
-    if (version := content.pop("version", None)) != LINK_VERSION or version is True:
+    if (version := content.pop("version", None)) not in READ_VERSIONS or version is True:
         raise InputError(
             f"a link of version {_short(version)}, expected {LINK_VERSION}: "
             "open it with the boneviz that made it"
         )
-    look = {"counts_range": None, **_object(content.pop("look", None), "look")}
+    given = _object(content.pop("look", None), "look")
+    look = {"counts_range": None, "frame": None, "filled": False, "alone": "", **given}
     values = _checked(content, _state_fields(on), "the link")
     seen = Look(**_checked(look, LOOK_FIELDS, "look"))
     if not seen.suv_max > seen.suv_min:
@@ -217,6 +234,10 @@ def _range(ends: tuple[float, ...]) -> tuple[float, ...]:
     return ends
 
 
+def _frame(zoom: Any, centre_mm: Any) -> tuple[float, tuple[float, ...]]:
+    return _number(0.5, MAX_ZOOM)(zoom), tuple(map(_number(), _several(centre_mm, 3)))
+
+
 def _truth(value: Any) -> bool:
     if not isinstance(value, bool):
         raise InputError(f"expected true or false, found {_short(value)}")
@@ -281,6 +302,9 @@ LOOK_FIELDS: dict[str, Check] = {
     "mode": _among(get_args(Mode), "mode"),
     "colour_map": _among(tuple(COLOUR_MAPS), "colour map"),
     "exact": _truth,
+    "filled": _truth,
+    "alone": _among(("", *PLANES), "plane"),
+    "frame": _optional(lambda value: _frame(*_several(value, 2))),
     "heat": _truth,
     "counts_range": _optional(lambda value: _range(tuple(map(_count, _several(value, 2))))),
 }

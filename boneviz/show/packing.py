@@ -1,11 +1,11 @@
 """A case as the page gets it: volumes as packed bytes, and the words and numbers that go with them.
 
 CT and PET travel as half floats: whole HU up to 2048, steps of 2 HU above (4 above 4096), and
-0.05 % of an SUV. Of a large one every other voxel or fewer go ahead, so that there is
-something to see and to move in until all is there. A PET in counts may lie far beyond what half floats hold: it travels divided by a
-power of two, which the page multiplies back. All readers travel as the bits of one byte per voxel,
-and the probabilities of a model as bytes of 0 to 255, as they lie on disk, cropped to where there
-are any.
+0.05 % of an SUV. Of a large one every other voxel or fewer go ahead, so that there is something to
+see and to move in until all is there. A PET in counts may lie far beyond what half floats hold: it
+travels divided by a power of two, which the page multiplies back. All readers travel as the bits of
+one byte per voxel, and the probabilities of a model as bytes of 0 to 255, as they lie on disk,
+cropped to where there are any.
 """
 
 from __future__ import annotations
@@ -20,14 +20,13 @@ import numpy as np
 from isal import igzip
 from numpy.typing import NDArray
 
-from boneviz.case import Case, Reader
+from boneviz.case import DEFAULT_THRESHOLD, Case, Reader
 from boneviz.errors import GridError, InputError
 from boneviz.palette import ReaderStyle
 from boneviz.picture import counts_range
 from boneviz.volume import Grid, Volume
 
 __all__ = [
-    "DEFAULT_THRESHOLD",
     "MAX_READERS",
     "Packed",
     "Piece",
@@ -39,9 +38,9 @@ __all__ = [
 ]
 
 MAX_READERS = 8
-DEFAULT_THRESHOLD = 0.5
 PIECE_BYTES = 4 * 2**20  # before packing; stays below 5 MB even where nothing can be packed
 HALF_MAX = 65504.0
+BODY_HU = -300  # and above: neither air nor lung
 COARSE_FROM = 2**22  # voxels; up to 160^3 the whole is there as soon
 COARSE_MOST = 2.2e6  # voxels of the coarse one: those of 128^3 and a little
 # what the bytes of a saved prediction mean once read: float32 of byte times slope
@@ -198,15 +197,25 @@ def pack(array: NDArray[Any], start: int, stop: int, whole: bool) -> bytes:
 
 
 def start_mm(case: Case, bits: NDArray[np.uint8]) -> list[float]:
-    """Return the hottest marked place, or the middle where nothing is marked."""
+    """Return the hottest marked place, or where nothing is marked the middle of the body."""
     marked = np.argwhere(bits)
     if not marked.size:
-        return [float(v) for v in case.ct.grid.corners_mm().mean(axis=0)]
+        return _middle_of_body_mm(case.ct)
     places_mm = case.ct.grid.to_mm(marked)
     in_pet = np.rint(case.pet.grid.to_index(places_mm)).astype(int)
     in_pet = np.clip(in_pet, 0, np.array(case.pet.grid.shape) - 1)
     hottest = int(np.argmax(case.pet.array[tuple(in_pet.T)]))
     return [float(v) for v in places_mm[hottest]]
+
+
+def _middle_of_body_mm(ct: Volume) -> list[float]:
+    """Return the place in the body that is nearest to its middle; without one the image's."""
+    body = np.argwhere(ct.array[::4, ::4, ::4] > BODY_HU) * 4
+    if not body.size:
+        return [float(v) for v in ct.grid.corners_mm().mean(axis=0)]
+    places_mm = ct.grid.to_mm(body)
+    away = np.linalg.norm(places_mm - places_mm.mean(axis=0), axis=1)
+    return [float(v) for v in places_mm[np.argmin(away)]]
 
 
 def _counts_scale(array: NDArray[Any]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,18 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boneviz.blend import blended_levels
-from boneviz.case import Case, Reader
+from boneviz.case import DEFAULT_THRESHOLD, Case, Reader
 from boneviz.harmonise import harmonise
 from boneviz.palette import PAIR_COLOURS, ReaderStyle, colour_map, heat_colours, rgb_of
 from boneviz.picture import Display, Overlay, fused_slice
-from boneviz.show.packing import DEFAULT_THRESHOLD, MAX_READERS, least_byte
+from boneviz.show.packing import MAX_READERS, least_byte
 from boneviz.volume import Volume
 
-__all__ = ["Shown", "picture_of"]
+__all__ = ["HeldCase", "picture_of"]
+
+AREA_COVER = 0.3  # of one reader's tint, as in the shader
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shown:
+class HeldCase:
     """A case as the viewer holds it.
 
     Parameters
@@ -37,7 +39,7 @@ class Shown:
     bits: NDArray[np.uint8]
     probabilities: Mapping[Reader, NDArray[np.uint8]]
 
-    def on_one_grid(self) -> Shown:
+    def on_one_grid(self) -> HeldCase:
         """Return the same with the PET on the CT's grid."""
         return self if self.case.on_one_grid else replace(self, case=harmonise(self.case))
 
@@ -63,14 +65,15 @@ class Shown:
         return np.asarray(blended_levels(dial["at"])[first, second] >= least_byte(threshold))
 
 
-def picture_of(shown: Shown, wish: Mapping[str, Any]) -> NDArray[np.uint8]:
+def picture_of(shown: HeldCase, wish: Mapping[str, Any]) -> NDArray[np.uint8]:
     """Return the slice that a page asks for as (height, width, 3) uint8.
 
     Parameters
     ----------
     shown : the case, on one grid
     wish : plane, position, look, thresholds; ``lines``, the names, colours and dashes of the
-        contours; ``fill``: its kind (``none``, ``pair``, ``heat`` or ``wash``) and whose;
+        contours; ``fill``: its kind (``none``, ``areas``, ``pair``, ``heat`` or ``wash``) and
+        whose;
         ``dial``: as of the viewer, for a contour of nobody in the case
     """
     look, thresholds = wish["look"], wish["thresholds"]
@@ -109,7 +112,7 @@ def picture_of(shown: Shown, wish: Mapping[str, Any]) -> NDArray[np.uint8]:
 
 
 def _overlay(
-    shown: Shown, fill: Mapping[str, Any], thresholds: Mapping[str, float], pet_map: str
+    shown: HeldCase, fill: Mapping[str, Any], thresholds: Mapping[str, float], pet_map: str
 ) -> Overlay | None:
     """Return what is filled, coded by voxel, with a colour per code; cover as in the shader."""
     rgba = np.zeros((256, 4), dtype=np.float32)
@@ -121,6 +124,8 @@ def _overlay(
         # without stripes to let the uptake through, a little more than the shader's tint
         rgba[1:4, 3] = 0.45
         return Overlay(reference + np.uint8(2) * candidate, rgba)
+    if fill["kind"] == "areas":
+        return _areas(shown, fill["names"], thresholds)
     if fill["kind"] == "heat":
         names = [style.name for style in shown.styles]
         votes = np.zeros(shown.bits.shape, dtype=np.uint8)
@@ -135,3 +140,21 @@ def _overlay(
         rgba[:, 3] = 0.8 * np.minimum(1, np.arange(256) / 255 / 0.2)
         return Overlay(shown.probabilities[model], rgba)
     return None
+
+
+def _areas(shown: HeldCase, names: Sequence[str], thresholds: Mapping[str, float]) -> Overlay:
+    """Return what each reader marks, one tint over the other where several do."""
+    colours = {style.name: np.array(rgb_of(style.colour)) for style in shown.styles}
+    known = [name for name in names if name in colours]  # the dial is nobody in the case
+    codes = np.zeros(shown.bits.shape, dtype=np.uint8)
+    for place, name in enumerate(known):
+        codes |= shown.mask(name, thresholds).astype(np.uint8) << np.uint8(place)
+    rgba = np.zeros((256, 4), dtype=np.float32)
+    for code in range(1, 1 << len(known)):
+        colour, cover = np.zeros(3), 0.0
+        for place, name in enumerate(known):
+            if code >> place & 1:
+                colour = (1 - AREA_COVER) * colour + AREA_COVER * colours[name]
+                cover = 1 - (1 - cover) * (1 - AREA_COVER)
+        rgba[code] = *(colour / cover), cover
+    return Overlay(codes, rgba)

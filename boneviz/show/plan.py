@@ -19,12 +19,12 @@ class Plan:
     Parameters
     ----------
     lines : name, colour and dashes of each contour
-    fill : its kind (``none``, ``pair``, ``heat`` or ``wash``) and whose
+    fill : its kind (``none``, ``areas``, ``pair``, ``heat`` or ``wash``) and whose
     words : what the fill means
     """
 
     lines: tuple[dict[str, Any], ...]
-    fill: dict[str, str]
+    fill: dict[str, Any]
     words: str
 
 
@@ -71,12 +71,13 @@ def plan_of(
     soft: Collection[str],
     visible: Collection[str],
     heat: bool,
+    filled: bool = False,
 ) -> Plan:
     """Return what a view draws; the contours of the visible readers where it has nothing to show.
 
     Parameters
     ----------
-    view, pair, visible, heat : as the traits of the viewer
+    view, pair, visible, heat, filled : as the traits of the viewer
     styles : of the readers, in the order of the legend
     soft : names of the models that come with probabilities
     """
@@ -89,7 +90,8 @@ def plan_of(
         return Plan(own, {"kind": "wash", "model": model}, words)
     if view == "readers" or shown is None:
         own = tuple(line for name, line in lines.items() if name in visible)
-        return Plan(own, {"kind": "none"}, "")
+        areas = {"kind": "areas", "names": [line["name"] for line in own]}
+        return Plan(own, areas if filled and view == "readers" else {"kind": "none"}, "")
     reference, candidate = shown
     if view == "disagreement" and heat:
         return Plan((), {"kind": "heat"}, f"filled: how many of {len(styles)} readers say yes")

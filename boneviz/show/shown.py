@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from boneviz.case import Case, Reader, experts_first
+from boneviz.case import DEFAULT_THRESHOLD, Case, Reader, experts_first
 from boneviz.cohort import Cohort
 from boneviz.harmonise import onto_straight, straighten
 from boneviz.palette import ReaderStyle
@@ -15,7 +15,7 @@ from boneviz.picture import disputed_mm
 from boneviz.readings import Readings, read_readings
 from boneviz.scorerow import Scores
 from boneviz.show.state import shown_readers
-from boneviz.show.viewer import DEFAULT_THRESHOLD, MAX_READERS
+from boneviz.show.viewer import MAX_READERS
 from boneviz.volume import Volume
 
 __all__ = ["Shown", "everybody", "notes", "read_shown"]

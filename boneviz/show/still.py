@@ -21,7 +21,7 @@ from boneviz.case import Case
 from boneviz.harmonise import resample
 from boneviz.picture import LETTERS, Plane, png_of
 from boneviz.reportpage import table_of
-from boneviz.show.pictures import Shown, picture_of
+from boneviz.show.pictures import HeldCase, picture_of
 from boneviz.show.plan import Plan
 from boneviz.volume import Grid, Volume
 
@@ -56,7 +56,7 @@ class Still:
 
 
 def still_picture(
-    shown: Shown,
+    shown: HeldCase,
     position_mm: list[float],
     look: dict[str, Any],
     plan: Plan,
@@ -149,7 +149,7 @@ def bundle_of(still: Still, page: str) -> dict[str, str]:
     }
 
 
-def _slab(shown: Shown, normal: int, position_mm: list[float]) -> Shown:
+def _slab(shown: HeldCase, normal: int, position_mm: list[float]) -> HeldCase:
     """Return one slice of a case as a case of its own, the PET resampled onto this slice alone."""
     grid = shown.case.ct.grid
     index = int(
@@ -162,7 +162,7 @@ def _slab(shown: Shown, normal: int, position_mm: list[float]) -> Shown:
     pet = resample(shown.case.pet, thin)
     case = Case(shown.case.patient_id, shown.case.session, Volume(ct, thin, "HU"), pet)
     probabilities = {reader: array[cut] for reader, array in shown.probabilities.items()}
-    return Shown(case, shown.styles, shown.bits[cut], probabilities)
+    return HeldCase(case, shown.styles, shown.bits[cut], probabilities)
 
 
 def _marked(picture: NDArray[np.uint8], plane: Plane, mm_per_pixel: float) -> Image.Image:

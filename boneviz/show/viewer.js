@@ -1,12 +1,12 @@
 /** The slice viewer: wires the page's events and the widget's state to the drawing. */
 
 import {
-  PLANES, PLANE_NAMES, arrange, centreOf, clamp, fitScale, keepInside, middleMm, panelAt, sideOf, toMm, voxelAt,
-  zoomedCentre,
+  PLANES, PLANE_NAMES, arrange, centreOf, fitScale, keepInside, middleMm, panelAt, sideOf, toMm, voxelAt,
 } from "./front/geometry.js";
 import { WINDOWS, fullWindow } from "./front/window.js";
 import { boxAt, chosenPair, nextView, planOf } from "./front/modes.js";
 import { drawable, storeOf } from "./front/store.js";
+import { Frame } from "./front/frame.js";
 import { Scene } from "./front/scene.js";
 import { canBlend, cutOf, dialName, withBlend } from "./front/blend.js";
 import { Pictures } from "./front/pictures.js";
@@ -21,14 +21,14 @@ import { Artist } from "./front/artist.js";
 import { bringIntoView } from "./front/around.js";
 import { listenTo } from "./front/input.js";
 
+/** @typedef {import("./front/geometry.js").Lattice} Lattice */
 /** @typedef {import("./front/geometry.js").PlaneName} PlaneName */
 /** @typedef {import("./front/geometry.js").Vec3} Vec3 */
 /** @typedef {import("./front/geometry.js").View} View */
 
 /** Traits of the widget that change the picture; each is set in the page first and told to Python after. */
-const LOOK_TRAITS = ["level", "width", "suv_min", "suv_max", "counts_range", "opacity", "mode", "colour_map", "exact", "visible", "view", "pair", "heat", "thresholds", "dial"];
+const LOOK_TRAITS = ["level", "width", "suv_min", "suv_max", "counts_range", "opacity", "mode", "colour_map", "exact", "filled", "alone", "visible", "view", "pair", "heat", "thresholds", "dial"];
 const TELL_EVERY_MS = 50;
-const MAX_ZOOM = 40;
 
 export class SliceView {
   /** @param {any} model @param {HTMLElement} host */
@@ -38,13 +38,11 @@ export class SliceView {
     this.undo = /** @type {(() => void)[]} */ ([]);
     this.serial = 0;
     this.cursor = /** @type {Vec3} */ ([0, 0, 0]);
-    this.centre = /** @type {Vec3} */ ([0, 0, 0]);
-    this.zoom = 1;
-    this.alone = /** @type {PlaneName | null} */ (null);
+    this.frame = new Frame((value) => this.lattice && this.tell("frame", value));
     this.pointed = /** @type {PlaneName} */ ("axial");
     this.views = /** @type {Partial<Record<PlaneName, View>>} */ ({});
     this.drawn = /** @type {Record<string, string>} */ ({});
-    this.frame = 0;
+    this.due = 0; // the next animation frame
     this.size = "";
     this.telling = 0; // a timer
     this.toldAt = 0;
@@ -65,6 +63,11 @@ export class SliceView {
     return this.store.load?.info;
   }
 
+  /** The plane that has the stage for itself. @returns {PlaneName | null} */
+  get alone() {
+    return this.model.get("alone") || null;
+  }
+
   /** The CT's voxels, once the case is here. */
   get lattice() {
     return this.serial ? this.info?.volumes.ct.lattice : undefined;
@@ -79,6 +82,7 @@ export class SliceView {
       petRange: (/** @type {0 | 1} */ end, /** @type {number} */ value) => this.setPetRange(end, value),
       preset: (/** @type {string} */ name) => this.usePreset(name),
       toggleExact: () => this.toggleExact(),
+      toggleFilled: () => this.set({ filled: !this.model.get("filled") }),
       reset: () => this.reset(),
       help: () => this.toggleHelp(),
     });
@@ -173,10 +177,13 @@ export class SliceView {
     };
     for (const trait of LOOK_TRAITS) this.model.on(`change:${trait}`, onLook);
     this.model.on("change:cursor_mm", onCursor);
+    const onFrame = () => this.serial && this.takeFrame();
+    this.model.on("change:frame", onFrame);
+    this.undo.push(() => this.model.off("change:frame", onFrame));
     const onMessage = (/** @type {any} */ message) => {
       if (message.serial !== this.serial) return;
       // where all is in view, it stays in its place
-      if (message.kind === "centre" && this.zoom > 1) this.centreHere();
+      if (message.kind === "centre" && this.frame.zoom > 1) this.centreHere();
       if (message.kind === "reveal") bringIntoView(this.stage);
     };
     this.model.on("msg:custom", onMessage);
@@ -194,8 +201,9 @@ export class SliceView {
   }
 
   dispose() {
-    cancelAnimationFrame(this.frame);
+    cancelAnimationFrame(this.due);
     clearTimeout(this.telling);
+    this.frame.stop();
     this.words.forget();
     for (const step of this.undo.splice(0)) step();
     this.artist.leave();
@@ -232,8 +240,7 @@ export class SliceView {
     this.serial = load.info.serial;
     this.dialled = { key: "", held: null };
     this.cursor = /** @type {Vec3} */ ([...this.model.get("cursor_mm")]);
-    this.zoom = 1;
-    this.centre = middleMm(load.info.volumes.ct.lattice);
+    this.takeFrame();
     this.say("");
     this.markCoarse(load, per_cent);
     this.chrome.patient.textContent = load.info.patient;
@@ -284,6 +291,7 @@ export class SliceView {
   forget() {
     clearTimeout(this.telling);
     this.telling = 0;
+    this.frame.stop();
     this.words.forget();
     this.serial = 0;
     this.views = {};
@@ -314,7 +322,7 @@ export class SliceView {
     this.refresh();
   }
 
-  /** Tell Python what belongs to this case, with its number: Python drops what comes late. @param {"cursor_mm" | "visible" | "pair" | "counts_range"} name @param {any} value */
+  /** Tell Python what belongs to this case, with its number: Python drops what comes late. @param {"cursor_mm" | "visible" | "pair" | "counts_range" | "frame"} name @param {any} value */
   tell(name, value) {
     this.model.set(name, value);
     this.model.set(`told_${name}`, { serial: this.serial, value });
@@ -356,7 +364,7 @@ export class SliceView {
 
   get wish() {
     const get = (/** @type {string} */ name) => this.model.get(name);
-    return { view: get("view"), pair: get("pair"), visible: get("visible"), heat: get("heat"), thresholds: get("thresholds") };
+    return { view: get("view"), pair: get("pair"), visible: get("visible"), heat: get("heat"), filled: get("filled"), thresholds: get("thresholds") };
   }
 
   /** The case as it is drawn: in the view of readers with one more reader where the dial is on. */
@@ -419,11 +427,9 @@ export class SliceView {
 
   reset() {
     if (!this.lattice) return;
-    this.zoom = 1;
-    this.alone = null;
-    this.centre = middleMm(this.lattice);
+    this.frame.centreAt(middleMm(this.lattice), 1);
     if (this.info?.pet.range) this.tell("counts_range", [...this.info.pet.range]);
-    this.set({ ...this.model.get("defaults") });
+    this.set({ ...this.model.get("defaults"), alone: "" });
   }
 
   /** Save the slices as drawn as a picture: by the browser, from this page's memory. */
@@ -468,9 +474,7 @@ export class SliceView {
   zoomBy(factor, plane, x, y) {
     const view = this.views[plane];
     if (!view || plane === "mip") return;
-    const zoom = clamp(this.zoom * factor, 0.5, MAX_ZOOM);
-    this.centre = zoomedCentre(plane, view, x, y, zoom / this.zoom);
-    this.zoom = zoom;
+    this.frame.zoomBy(factor, plane, view, x, y);
     this.refresh();
   }
 
@@ -493,32 +497,34 @@ export class SliceView {
   panBy(plane, dx, dy) {
     const view = this.views[plane];
     if (!view || plane === "mip") return;
-    const { across, up } = PLANES[plane];
-    this.centre = /** @type {Vec3} */ ([...this.centre]);
-    this.centre[across] += dx / view.pxPerMm;
-    this.centre[up] += dy / view.pxPerMm;
+    this.frame.panBy(plane, view, dx, dy);
+    this.refresh();
+  }
+
+  /** Take zoom and middle over from Python. */
+  takeFrame() {
+    this.frame.take(this.model.get("frame"), middleMm(/** @type {Lattice} */ (this.lattice)));
     this.refresh();
   }
 
   /** Centre all planes at the crosshair. */
   centreHere() {
-    this.centre = /** @type {Vec3} */ ([...this.cursor]);
+    this.frame.centreAt(this.cursor);
     this.refresh();
   }
 
   /** The plane under the pointer alone, or all four. */
   toggleAlone() {
-    this.alone = this.alone ? null : this.pointed;
-    this.refresh();
+    this.set({ alone: this.alone ? "" : this.pointed });
   }
 
   // ---- drawing ----
 
   /** Draw at the next animation frame, once, however often it is asked for. */
   refresh() {
-    if (this.frame) return;
-    this.frame = requestAnimationFrame(() => {
-      this.frame = 0;
+    if (this.due) return;
+    this.due = requestAnimationFrame(() => {
+      this.due = 0;
       this.paint();
     });
   }
@@ -548,8 +554,8 @@ export class SliceView {
       const flat = plane === "mip";
       const view = {
         box,
-        centre: flat ? middleMm(lattice) : this.centre,
-        pxPerMm: fitScale(plane, lattice, box) * (flat ? 1 : this.zoom),
+        centre: flat ? middleMm(lattice) : this.frame.centre,
+        pxPerMm: fitScale(plane, lattice, box) * (flat ? 1 : this.frame.zoom),
       };
       this.views[plane] = view;
       const slice = flat ? 0 : voxel[PLANES[plane].normal];

@@ -27,23 +27,25 @@ import numpy as np
 import traitlets
 from numpy.typing import NDArray
 
-from boneviz.case import Case, Reader
+from boneviz.case import DEFAULT_THRESHOLD, Case, Reader
 from boneviz.errors import InputError
 from boneviz.palette import COLOUR_MAPS, DIAL, PAIR_COLOURS, ReaderStyle, heat_colours
 from boneviz.petrecord import NO_SUV
 from boneviz.picture import Display, png_of
 from boneviz.show import packing
 from boneviz.show.later import TURN
-from boneviz.show.packing import DEFAULT_THRESHOLD, MAX_READERS, Piece, packed_case, start_mm
-from boneviz.show.pictures import Shown, picture_of
+from boneviz.show.packing import MAX_READERS, Piece, packed_case, start_mm
+from boneviz.show.pictures import HeldCase, picture_of
 from boneviz.show.plan import plan_of
 from boneviz.show.still import Still, bundle_of, still_html, still_picture
 from boneviz.volume import Volume
 
-__all__ = ["COLOUR_MAPS", "DEFAULT_THRESHOLD", "MAX_READERS", "VIEWS", "SliceViewer"]
+__all__ = ["COLOUR_MAPS", "MAX_READERS", "MAX_ZOOM", "PLANES", "VIEWS", "SliceViewer"]
 
+PLANES = ("axial", "sagittal", "coronal", "mip")
 VIEWS = ("readers", "disagreement", "error", "probability")
-OF_ONE_CASE = ("cursor_mm", "visible", "pair", "counts_range")
+OF_ONE_CASE = ("cursor_mm", "visible", "pair", "counts_range", "frame")
+MAX_ZOOM = 40  # as in front/frame.js
 REGION_KEYS = ("next", "previous", "star")  # what n, p and s ask for
 
 FRONT = Path(__file__).parent
@@ -53,6 +55,7 @@ MODULES = (
     "front/window.js",
     "front/modes.js",
     "front/store.js",
+    "front/frame.js",
     "front/shader.js",
     "front/scene.js",
     "front/blend.js",
@@ -107,6 +110,11 @@ class SliceViewer(anywidget.AnyWidget):
     opacity : of PET over CT, 0 to 1
     mode : ``ct``, ``pet`` or ``fused``
     colour_map : one of `COLOUR_MAPS`
+    filled : in the view ``readers``, what each marks is tinted
+    alone : the plane that has the stage for itself (``axial``, ``sagittal``, ``coronal`` or
+        ``mip``); empty for all four
+    frame : ``zoom`` (1: all of the case is in view) and ``centre_mm``, the middle of the planes;
+        empty for all in view. Begins empty with each case.
     exact : contours follow the voxels' own edges instead of a smooth line through them
     case_info : what the page knows of the case; changes with every `show`
     """
@@ -126,6 +134,7 @@ class SliceViewer(anywidget.AnyWidget):
     told_visible = traitlets.Dict().tag(sync=True)
     told_pair = traitlets.Dict().tag(sync=True)
     told_counts_range = traitlets.Dict().tag(sync=True)
+    told_frame = traitlets.Dict().tag(sync=True)
     view = traitlets.Enum(VIEWS, VIEWS[0]).tag(sync=True)
     heat = traitlets.Bool(False).tag(sync=True)
     thresholds = traitlets.Dict().tag(sync=True)
@@ -139,15 +148,28 @@ class SliceViewer(anywidget.AnyWidget):
     mode = traitlets.Enum(("ct", "pet", "fused"), "fused").tag(sync=True)
     colour_map = traitlets.Enum(COLOUR_MAPS, COLOUR_MAPS[0]).tag(sync=True)
     exact = traitlets.Bool(False).tag(sync=True)
+    filled = traitlets.Bool(False).tag(sync=True)
+    alone = traitlets.Enum(("", *PLANES), "").tag(sync=True)
+    frame = traitlets.Dict().tag(sync=True)
     defaults = traitlets.Dict().tag(sync=True)
 
     _turn = TURN
 
     def __init__(self, **traits: Any) -> None:
         super().__init__(_key=uuid.uuid4().hex, **traits)
-        looks = ("level", "width", "suv_min", "suv_max", "opacity", "mode", "colour_map", "exact")
+        looks = (
+            "level",
+            "width",
+            "suv_min",
+            "suv_max",
+            "opacity",
+            "mode",
+            "colour_map",
+            "exact",
+            "filled",
+        )
         self.defaults = {name: getattr(self, name) for name in looks}
-        self._shown: Shown | None = None
+        self._shown: HeldCase | None = None
         self._pieces: tuple[Piece, ...] = ()
         self._packers = ThreadPoolExecutor(2, thread_name_prefix="boneviz-viewer")
         self._on_region_key: Callable[[str], None] | None = None
@@ -202,7 +224,7 @@ class SliceViewer(anywidget.AnyWidget):
         with self._turn:
             serial = self.serial + 1
             self._forget()
-            self._shown = Shown(case, tuple(styles), packed.bits, packed.probabilities)
+            self._shown = HeldCase(case, tuple(styles), packed.bits, packed.probabilities)
             self._pieces = tuple(
                 Piece(
                     serial,
@@ -228,6 +250,7 @@ class SliceViewer(anywidget.AnyWidget):
                 self.cursor_mm = [float(v) for v in place_mm]
                 self.visible = names if visible is None else [n for n in names if n in visible]
                 self.counts_range = packed.info["pet"]["range"] or [0.0, 1.0]
+                self.frame = {}
                 before = self.pair if pair is None else list(pair)
                 self.pair = names[:2] if _not_a_pair(before, names) else before
                 # also what stays the same here: the page may have moved on and not been heard yet
@@ -268,6 +291,7 @@ class SliceViewer(anywidget.AnyWidget):
                 soft=[reader.name for reader in shown.probabilities],
                 visible=self.visible,
                 heat=self.heat,
+                filled=self.filled,
             )
             dial = dict(self.dial)
             look = {names.get(name, name): getattr(self, name) for name in self.defaults}
@@ -400,6 +424,20 @@ class SliceViewer(anywidget.AnyWidget):
                 f"counts_range {low} to {high}: expected two finite numbers, the second larger"
             )
         return [low, high]
+
+    @traitlets.validate("frame")
+    def _check_frame(self, proposal: dict[str, Any]) -> dict[str, Any]:
+        frame = dict(proposal["value"])
+        if not frame:
+            return {}
+        numbers = [frame.get("zoom"), *frame.get("centre_mm", ())]
+        plain = all(isinstance(n, Real) and not isinstance(n, bool) for n in numbers)
+        right = set(frame) == {"zoom", "centre_mm"} and len(numbers) == 4 and plain
+        if not (right and all(map(math.isfinite, numbers)) and 0.5 <= frame["zoom"] <= MAX_ZOOM):
+            raise traitlets.TraitError(
+                f"frame {frame}: expected zoom, 0.5 to {MAX_ZOOM}, and three numbers of centre_mm"
+            )
+        return {"zoom": float(frame["zoom"]), "centre_mm": [float(v) for v in numbers[1:]]}
 
     @traitlets.validate("dial")
     def _check_dial(self, proposal: dict[str, Any]) -> dict[str, Any]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from .harness import NotebookPage
-from .stage import SHOW, Open, Stage, opened
+from .stage import COLOURS, SHOW, Open, Stage, opened, patch
 
 pytestmark = pytest.mark.browser
 
@@ -115,6 +117,64 @@ def test_keys_beside_the_slices_are_the_viewers_and_not_the_notebooks(notebook: 
     level.press("Enter")
     page.until(lambda: page.output("print(e.viewer.level)").strip() == "300.0")
     assert page.viewer().get_by_test_id("caption-mip").is_visible()
+
+
+def test_a_link_opens_the_same_pixels_in_another_explorer(notebook: Open) -> None:
+    page = notebook([EXPLORE])
+    page.wait_drawn(serial=1)
+    stage = Stage(page)
+    page.page.mouse.move(*stage.on_page("coronal", 20, 20))
+    page.page.keyboard.down("Control")
+    for _ in range(3):
+        page.page.mouse.wheel(0, -100)
+        page.settle()
+    page.page.keyboard.up("Control")
+    page.page.keyboard.press("a")
+    page.page.keyboard.press("m")
+    page.settle()
+    page.until(lambda: "sagittal" not in page.output("print(e.viewer.frame, e.viewer.alone)"))
+    page.until(lambda: "coronal" in page.output("print(e.viewer.frame, e.viewer.alone)"))
+    page.until(lambda: page.output("print(bool(e.viewer.frame))").strip() == "True")
+    before = stage.pixels()
+    link = page.output("print(e.link())").strip()
+    page = notebook([EXPLORE.replace("cohort')", f"cohort', state={link!r})")])
+    page.wait_drawn(serial=1)
+    again = Stage(page)
+    page.settle()
+    page.until(lambda: not page.viewer().get_attribute("data-busy"))
+    assert page.viewer().get_by_test_id("filled").get_attribute("aria-pressed") == "true"
+    assert np.abs(again.pixels() - before)[4:-4, 4:-4].max() <= 2
+    # without zoom and middle it would be another picture
+    page.run("e.viewer.frame = {}")
+    page.settle()
+    page.until(lambda: np.abs(again.pixels() - before)[4:-4, 4:-4].max() > 60)
+
+
+def test_areas_are_filled_in_the_readers_view_alone(notebook: Open) -> None:
+    page, stage = opened(notebook, "v.mode = 'ct'\n" + SHOW)
+
+    def inside() -> NDArray[np.int16]:
+        """Return the colour where both experts and Model A, and no edge, are."""
+        return patch(stage.pixels(), stage.at("axial", 36, -24), 1).mean(axis=(0, 1))
+
+    plain = inside()
+    page.viewer().get_by_test_id("filled").click()
+    page.settle()
+    tinted = plain
+    for name in ("Expert A", "Expert B", "Model A"):
+        tinted = 0.7 * tinted + 0.3 * np.array(COLOURS[name])
+    np.testing.assert_allclose(inside(), tinted, atol=6)
+    page.viewer().get_by_test_id("reader-2").click()
+    page.settle()
+    tinted = plain
+    for name in ("Expert A", "Model A"):
+        tinted = 0.7 * tinted + 0.3 * np.array(COLOURS[name])
+    np.testing.assert_allclose(inside(), tinted, atol=6)
+    page.viewer().get_by_test_id("filled").click()
+    page.settle()
+    np.testing.assert_allclose(inside(), plain, atol=3)
+    page.run("v.view = 'error'")
+    page.until(lambda: page.viewer().get_by_test_id("filled").is_disabled())
 
 
 def test_in_a_low_window_the_slices_fit_and_are_brought_into_view(notebook: Open) -> None:

@@ -33,7 +33,11 @@ STATE = replace(
     region=3,
     starred=FOUND[:2],
 )
-LOOK = Look(40.0, 400.0, 0.5, 12.0, 0.4, "pet", "viridis", exact=True, heat=True)
+FRAME = 2.5, (1.0, -20.0, 3.5)
+LOOK = Look(
+    40.0, 400.0, 0.5, 12.0, 0.4, "pet", "viridis",
+    exact=True, heat=True, filled=True, alone="sagittal", frame=FRAME,
+)  # fmt: skip
 
 
 def link_but(**changes: Any) -> str:
@@ -74,6 +78,27 @@ def test_the_range_of_counts_is_in_it_where_the_patient_has_counts() -> None:
     viewer.close()
 
 
+def test_zoom_and_middle_are_the_viewers_again_and_none_is_all_in_view() -> None:
+    viewer = SliceViewer()
+    LOOK.onto(viewer)
+    assert viewer.frame == {"zoom": 2.5, "centre_mm": [1.0, -20.0, 3.5]}
+    assert (viewer.alone, viewer.filled) == ("sagittal", True)
+    assert Look.of(viewer) == LOOK
+    whole = replace(LOOK, frame=None)
+    assert read_link(link_of(STATE, whole), on=START)[1] == whole
+    whole.onto(viewer)
+    assert viewer.frame == {}
+    viewer.close()
+
+
+def test_a_link_of_the_first_version_opens_with_all_in_view() -> None:
+    look = json.loads(link_of(STATE, LOOK))["look"]
+    old = {name: look[name] for name in look if name not in ("frame", "alone", "filled")}
+    state, seen = read_link(link_but(version=1, look=old), on=START)
+    assert state.case_id == STATE.case_id
+    assert seen == replace(LOOK, frame=None, alone="", filled=False)
+
+
 def test_every_field_of_the_state_is_in_it() -> None:
     content = json.loads(link_of(STATE, LOOK))
     of_state = {field.name for field in fields(ViewState)} - set(OF_THE_COHORT)
@@ -103,7 +128,10 @@ BAD = "<img src=x onerror=alert(1)>"
         ("1" * 5000, "no link"),
         ("x" * 1_000_001, "at most 1000000 letters"),
         ("{}", "no link of the explorer"),
-        (link_but(version=2), "a link of version 2, expected 1"),
+        (link_but(version=3), "a link of version 3, expected 2"),
+        (look_but(alone="oblique"), "alone of look: no plane is called 'oblique'"),
+        (look_but(frame=[0.1, [0, 0, 0]]), "frame of look: expected a number in its range"),
+        (look_but(frame=[2, [0, 0]]), "frame of look: expected a list of 3"),
         (link_but(version=True), "a link of version True"),
         (link_but(surprise=1), "the link has 'surprise', which no link has"),
         (link_but(metrc="dice"), "did you mean 'metric'"),

@@ -447,10 +447,22 @@ def test_it_opens_at_the_hottest_marked_voxel(viewer: SliceViewer) -> None:
     assert viewer.cursor_mm == [1.0, 11.0, 0.0]
 
 
-def test_it_opens_in_the_middle_where_nothing_is_marked(viewer: SliceViewer) -> None:
-    viewer.show(made_case(expert=label()), styles_of([EXPERT]))
-    assert viewer.cursor_mm == [0.0, 11.0, 1.5]
+def test_it_opens_in_the_middle_of_the_body_where_nothing_is_marked(viewer: SliceViewer) -> None:
+    grid = Grid.straight((40, 12, 8), (1.0, 1.0, 1.0), (100.0, 0.0, 0.0))
+    hu = np.full(grid.shape, -1000, dtype=np.int16)
+    pet = Volume(np.zeros(grid.shape), grid, "SUVbw")
+    mask = Volume(np.zeros(grid.shape, dtype=bool), grid, "label")
+    air = Case("P1", "", Volume(hu, grid, "HU"), pet, {EXPERT: mask})
+    viewer.show(air, styles_of([EXPERT]))
+    assert viewer.cursor_mm == [119.5, 5.5, 3.5]
     assert viewer.case_info["box"] is None
+    # two legs, x = 0 to 8 and 28 to 39; every fourth voxel is looked at: x = 0, 4, 8, 28, 32, 36,
+    # whose middle, 18, is air between them; y = 0, 4, 8 and z = 0, 4
+    hu[:9], hu[28:] = 40, 40
+    viewer.show(replace(air, ct=Volume(hu, grid, "HU")), styles_of([EXPERT]))
+    x, y, z = viewer.cursor_mm
+    assert (x, y) in ((108.0, 4.0), (128.0, 4.0))
+    assert z in (0.0, 4.0)
 
 
 def test_the_look_stays_when_the_patient_changes_and_readers_come_on_as_asked(
@@ -517,6 +529,45 @@ def test_a_picture_has_the_mode_the_range_and_the_map_that_the_page_asks_for(
 def seen(viewer: SliceViewer, wish: dict[str, Any]) -> NDArray[np.uint8]:
     ((_, (png,)),) = ask(viewer, **wish)
     return np.asarray(Image.open(io.BytesIO(png)))
+
+
+def test_areas_are_tinted_in_their_readers_colours_one_over_the_other(viewer: SliceViewer) -> None:
+    # readers in x: A 0 and 1, B 1 and 2
+    case = made_case(expert=label((0, 1, 0), (1, 1, 0)), other=label((1, 1, 0), (2, 1, 0)))
+    air = Volume(np.full(SHAPE, -1000, np.int16), GRID, "HU")
+    styles = styles_of([EXPERT, OTHER])
+    viewer.show(replace(case, ct=air), styles)
+    wish = {**wish_for("axial"), "mm_per_pixel": 1.0}
+    black = seen(viewer, {**wish, "fill": {"kind": "none"}})[1, ::-2].astype(float)
+    fill = {"kind": "areas", "names": ["Expert A", "Expert B"]}
+    found = seen(viewer, {**wish, "fill": fill})[1, ::-2].astype(float)
+    a, b = (np.array(rgb_of(style.colour), dtype=float) for style in styles)
+    only_a, only_b = (0.7 * black[n] + 0.3 * colour for n, colour in ((0, a), (2, b)))
+    both = 0.7 * (0.7 * black[1] + 0.3 * a) + 0.3 * b
+    np.testing.assert_allclose(found, [only_a, both, only_b, black[3]], atol=2)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [{"zoom": 2}, {"zoom": 0.1, "centre_mm": [0, 0, 0]}, {"zoom": 1, "centre_mm": [0, 0, None]}],
+)
+def test_zoom_and_middle_that_make_no_sense_are_refused(
+    viewer: SliceViewer, frame: dict[str, Any]
+) -> None:
+    with pytest.raises(TraitError, match=r"expected zoom, 0\.5 to 40, and three numbers"):
+        viewer.frame = frame
+
+
+def test_zoom_and_middle_belong_to_one_case(viewer: SliceViewer) -> None:
+    case = made_case(expert=label((1, 1, 1)))
+    viewer.show(case, styles_of([EXPERT]))
+    moved = {"zoom": 2.0, "centre_mm": [0.0, 11.0, 3.0]}
+    viewer.set_state({"told_frame": {"serial": 1, "value": moved}})
+    assert viewer.frame == moved
+    viewer.show(case, styles_of([EXPERT]))
+    assert viewer.frame == {}
+    viewer.set_state({"told_frame": {"serial": 1, "value": moved}})
+    assert viewer.frame == {}
 
 
 def test_pictures_have_the_colours_of_the_view(viewer: SliceViewer) -> None:

@@ -21,6 +21,7 @@ export const HELP = [
   ["H", "disagreement as heat: how many say yes"],
   ["N, P", "next or previous region of disagreement"],
   ["S", "star the region for the report"],
+  ["A", "fill what each reader marks, in the view Readers"],
   ["X", "smooth contours, or the voxels' own edges"],
   ["M", "the plane under the pointer alone, or all four"],
   ["R", "reset views and window"],
@@ -113,6 +114,10 @@ export function buildChrome(act) {
     type: "button", class: "bv-tool", "data-testid": "exact", "aria-pressed": "false",
     title: "Draw the voxels' own edges instead of smooth contours (X)", onclick: () => act.toggleExact(),
   }, "Voxel edges");
+  const filled = el("button", {
+    type: "button", class: "bv-tool", "data-testid": "filled", "aria-pressed": "false",
+    title: "Fill what each reader marks, in the view Readers (A)", onclick: () => act.toggleFilled(),
+  }, "Fill areas");
   const reset = el("button", {
     type: "button", class: "bv-tool", "data-testid": "reset", title: "Reset views and window (R)", onclick: () => act.reset(),
   }, "Reset");
@@ -125,7 +130,7 @@ export function buildChrome(act) {
     el("span", { class: "bv-group" }, field("Window", preset), field("L", level, "Level, HU"), field("W", width, "Width, HU")),
     el("span", { class: "bv-group" }, petFrom, field("to", suvMax, "Highest SUV shown"), map),
     field("PET", opacity, "Opacity of PET over CT"),
-    el("span", { class: "bv-group bv-end" }, exact, reset, help),
+    el("span", { class: "bv-group bv-end" }, filled, exact, reset, help),
   );
   const legend = el("div", { class: "bv-legend", role: "group", "aria-label": "Readers' contours" });
   const coarse = el("span", { class: "bv-coarse", "data-testid": "coarse", hidden: true });
@@ -159,7 +164,7 @@ export function buildChrome(act) {
     el("strong", {}, "Keyboard and mouse"), helpList, helpClose,
   );
   const pet = { petUnit: petFrom.firstChild, petReading, origin, originHead, originList };
-  return { patient, modes, preset, level, width, suvMin, suvMax, map, opacity, exact, bar, legend, dial, coarse, head, readout, cells, spoken, helpBox, helpClose, ...pet };
+  return { patient, modes, preset, level, width, suvMin, suvMax, map, opacity, filled, exact, bar, legend, dial, coarse, head, readout, cells, spoken, helpBox, helpClose, ...pet };
 }
 
 /**

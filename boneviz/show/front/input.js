@@ -94,8 +94,10 @@ export function listenTo(view) {
     if (drag?.kind !== "pinch" || now.length < 2) return;
     const { factor, x, y, dx, dy } = pinch(held, now);
     held = now;
-    view.panBy(drag.plane, dx, dy);
-    view.zoomBy(factor, drag.plane, x, y);
+    const before = view.frame.zoom;
+    view.zoomBy(factor, drag.plane, x - dx, y - dy);
+    // the scale that is drawn is still the one before
+    view.panBy(drag.plane, (dx * before) / view.frame.zoom, (dy * before) / view.frame.zoom);
   };
 
   /** Whether a pixel is on the bar of its plane. @param {PointerEvent} event @param {PlaneName | null} plane @param {number} x */
@@ -228,6 +230,7 @@ export function actionOf(view, key) {
     f: () => view.set({ mode: "fused" }),
     v: () => view.nextView(),
     h: () => view.toggleHeat(),
+    a: () => view.set({ filled: !view.model.get("filled") }),
     x: () => view.toggleExact(),
     m: () => view.toggleAlone(),
     r: () => view.reset(),

@@ -4,9 +4,9 @@
 /** @typedef {{volume: string, mip: string, first: [number, number, number], profile: number[][]}} Probability */
 /** @typedef {{name: string, colour: string, dashed: boolean, kind: "expert" | "model" | "learner", learned_from: string, probability: Probability | null, made?: boolean}} Reader one that is made in the page has no bit */
 /** @typedef {{name: string, colour: string, dashed: boolean, visible: boolean}} Line */
-/** @typedef {{kind: "none"} | {kind: "pair", reference: string, candidate: string} | {kind: "heat"} | {kind: "wash", model: string}} Fill */
+/** @typedef {{kind: "none"} | {kind: "areas", names: string[]} | {kind: "pair", reference: string, candidate: string} | {kind: "heat"} | {kind: "wash", model: string}} Fill */
 /** @typedef {{mark: "stripes" | "counter" | "dots" | "flat" | "line" | "dashes", colour: string, text: string}} Meaning */
-/** @typedef {{view: ViewName, pair: string[], visible: string[], heat: boolean, thresholds: Record<string, number>}} Wish what the traits say */
+/** @typedef {{view: ViewName, pair: string[], visible: string[], heat: boolean, filled: boolean, thresholds: Record<string, number>}} Wish what the traits say */
 /** @typedef {{view: ViewName, heat: boolean, pair: [string, string] | null, lines: Line[], fill: Fill, why: string}} Plan */
 /** @typedef {{readers: Reader[], pair_colours: [string, string, string], heat_colours: string[]}} Info */
 
@@ -91,7 +91,7 @@ export function planOf(wish, info) {
   const view = why ? "readers" : wish.view;
   const own = readers.map(({ name, colour, dashed }) => ({ name, colour, dashed, visible: wish.visible.includes(name) }));
   const plain = { view, heat: false, pair: null, lines: own, fill: /** @type {Fill} */ ({ kind: "none" }), why };
-  if (view === "readers") return plain;
+  if (view === "readers") return wish.filled ? { ...plain, fill: { kind: "areas", names: own.filter((line) => line.visible).map(({ name }) => name) } } : plain;
   if (view === "disagreement" && wish.heat) {
     return { ...plain, heat: true, pair: pairOf(view, wish.pair, readers), lines: own.map((line) => ({ ...line, visible: false })), fill: { kind: "heat" } };
   }
@@ -126,7 +126,7 @@ export function meanings(plan, info, thresholds) {
       text: line.name === model ? `${model} at ${thresholdOf(thresholds, model).toFixed(2)}` : line.name,
     }));
   }
-  if (plan.fill.kind === "none") return [];
+  if (plan.fill.kind === "none" || plan.fill.kind === "areas") return [];
   const words = plan.view === "error"
     ? [`missed: only ${reference}`, `extra: only ${candidate}`, "found: both"]
     : [`only ${reference}`, `only ${candidate}`, "both"];

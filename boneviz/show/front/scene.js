@@ -331,7 +331,7 @@ export class Scene {
     gl.uniform3fv(this.at("uReaderColour"), padded.flatMap((line) => (line ? rgb(line.colour) : [0, 0, 0])));
     const lineWidth = 1.5 * ratio;
     // two lines alone may run on one edge: the dashes of one lie over the other
-    const lane = shown.fill.kind === "none" ? lanes(lines) : lines.map(() => 0);
+    const lane = ["none", "areas"].includes(shown.fill.kind) ? lanes(lines) : lines.map(() => 0);
     gl.uniform1fv(this.at("uLane"), padded.map((line, i) => (line ? lane[i] * lineWidth : 0)));
     gl.uniform1fv(this.at("uDashShift"), padded.map((_, i) => (i % 2) * 0.5));
     gl.uniform2f(this.at("uLine"), lineWidth / 2, lineWidth / 2 + 1.1 * ratio);
@@ -384,6 +384,7 @@ export class Scene {
       const colours = ["#000000", ...heatColours];
       gl.uniform3fv(this.at("uHeatColour"), Array.from({ length: MAX_READERS + 1 }, (_, i) => rgb(colours[Math.min(i, heatColours.length)])).flat());
     }
+    if (fill.kind === "areas" && !flat) filled = bitsOf(lines, (line) => line.visible);
     const model = fill.kind === "wash" ? readers[place(fill.model)] : undefined;
     // a sampler must always have a volume of its kind
     const name = model?.probability?.volume ?? "ct";

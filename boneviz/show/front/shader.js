@@ -253,6 +253,10 @@ void main() {
           colour = mix(colour, filled, share[region]);
         }
       }
+#elif FILL == 4
+      for (uint r = 0u; r < READERS; r++) {
+        if ((uFilled >> r & 1u) != 0u) colour = mix(colour, uReaderColour[r], 0.3 * within[r]);
+      }
 #elif FILL == 2
       if (votes > 0.0) {
         int lower = int(floor(votes));
@@ -320,11 +324,11 @@ export function imageProgram(gl) {
  * readers, since what a program might do costs time where it does not.
  *
  * @param {WebGL2RenderingContext} gl
- * @param {{readers: number, fill: "none" | "pair" | "heat" | "wash", soft: boolean, exact: boolean}} kind
+ * @param {{readers: number, fill: "none" | "areas" | "pair" | "heat" | "wash", soft: boolean, exact: boolean}} kind
  *   soft: some outline follows from a probability; exact: along the voxels' own edges
  */
 export function readingProgram(gl, { readers, fill, soft, exact }) {
-  const chosen = [`READERS ${readers}u`, `FILL ${{ none: 0, pair: 1, heat: 2, wash: 3 }[fill]}`, `SOFT ${Number(soft)}`, `EXACT ${Number(exact)}`];
+  const chosen = [`READERS ${readers}u`, `FILL ${{ none: 0, pair: 1, heat: 2, wash: 3, areas: 4 }[fill]}`, `SOFT ${Number(soft)}`, `EXACT ${Number(exact)}`];
   const [version, ...rest] = (HEAD + READINGS).split("\n");
   return new Program(gl, [version, ...chosen.map((name) => `#define ${name}`), ...rest].join("\n"));
 }

@@ -13,7 +13,7 @@ const FONT = "12px system-ui, sans-serif";
 
 /** What the colours of the picture mean. @param {Plan} plan @param {Info} info @param {Record<string, number>} thresholds @returns {Meaning[]} */
 export function keyOf(plan, info, thresholds) {
-  if (plan.fill.kind !== "none") return meanings(plan, info, thresholds);
+  if (plan.view !== "readers") return meanings(plan, info, thresholds);
   return plan.lines.filter((line) => line.visible).map((line) => ({
     mark: line.dashed ? "dashes" : "line", colour: line.colour, text: line.name,
   }));

@@ -59,6 +59,8 @@ export class Words {
     }
     chrome.map.value = look.colourMap;
     chrome.exact.setAttribute("aria-pressed", String(look.exact));
+    chrome.filled.setAttribute("aria-pressed", String(plan.fill.kind === "areas"));
+    chrome.filled.disabled = plan.view !== "readers";
     // in the other views the pair says who is drawn, and in which colours
     chrome.legend.hidden = plan.view !== "readers";
     const made = held.info.readers.find((reader) => reader.made);

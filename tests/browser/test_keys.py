@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -223,14 +224,15 @@ def star(hands: Hands) -> None:
     assert hands.told("s") == ["star"]
 
 
-def voxel_edges(hands: Hands) -> None:
-    smooth = hands.shown()
-    hands.press("x")
-    assert hands.pressed("exact")
-    assert (np.abs(hands.shown() - smooth).max(axis=-1) > 60).sum() > 50
-    hands.press("x")
-    assert not hands.pressed("exact")
-    assert np.array_equal(hands.shown(), smooth)
+def switch(hands: Hands, key: str, button: str) -> None:
+    """Press a key that changes what readers mark looks like, and press it again."""
+    before = hands.shown()
+    hands.press(key)
+    assert hands.pressed(button)
+    assert (np.abs(hands.shown() - before).max(axis=-1) > 20).sum() > 50
+    hands.press(key)
+    assert not hands.pressed(button)
+    assert np.array_equal(hands.shown(), before)
 
 
 def alone(hands: Hands) -> None:
@@ -286,7 +288,8 @@ CASES: dict[str, Callable[[Hands], None]] = {
     "H": heat,
     "N, P": regions,
     "S": star,
-    "X": voxel_edges,
+    "A": partial(switch, key="a", button="filled"),
+    "X": partial(switch, key="x", button="exact"),
     "M": alone,
     "R": reset,
     "K": picture,

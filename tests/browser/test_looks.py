@@ -124,7 +124,7 @@ def test_windows_and_colour_maps_show_known_values_in_known_colours(notebook: Op
         assert seen == pytest.approx(expected, abs=3), name
 
     # SUV 0 in the air, 0.4 in the body, 7.3 beside the crosshair
-    page.run("v.mode, v.visible, v.suv_max = 'pet', [], 1.0")
+    page.run("v.mode, v.visible, v.suv_max = 'pet', [], 0.5")
     choice = viewer.get_by_test_id("colour-map")
     maps = choice.locator("option").evaluate_all("(all) => all.map((o) => o.value)")
     assert len(maps) == 5
@@ -135,9 +135,9 @@ def test_windows_and_colour_maps_show_known_values_in_known_colours(notebook: Op
         table = colour_map(name).astype(int)
         for plane, place, level in (
             ("axial", air, 0),
-            ("axial", soft, 102),
+            ("axial", soft, 204),
             ("axial", (44, -24), 255),
-            ("mip", (0, 60), 102),
+            ("mip", (0, 60), 204),
             ("mip", (44, 6), 255),
         ):
             seen = patch(image, stage.at(plane, *place), 1).mean(axis=(0, 1))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,25 @@ from boneviz.show.viewer import SliceViewer
 v = SliceViewer()
 """
 SHOW = "v.show(patient(), styles(), cursor_mm=(39, -19, 13.5))\nv"
+# whether the slices look different in the frame after a control was used
+IN_THE_NEXT_FRAME = """async ([name, value]) => {
+  const canvas = document.querySelector('[data-testid=slices]');
+  const read = () => { const c = document.createElement('canvas');
+    [c.width, c.height] = [canvas.width, canvas.height];
+    const pen = c.getContext('2d'); pen.drawImage(canvas, 0, 0);
+    return pen.getImageData(0, 0, c.width, c.height).data; };
+  const before = read();
+  const control = document.querySelector(`[data-testid="${name}"]`);
+  if (value === null) control.click();
+  else {
+    control.value = value;
+    const type = control.type === 'range' ? 'input' : 'change';
+    control.dispatchEvent(new Event(type, {bubbles: true}));
+  }
+  await new Promise((done) => requestAnimationFrame(done));
+  const after = read();
+  return after.some((v, i) => Math.abs(v - before[i]) > 30);
+}"""
 NO_WEBGL = """
 const given = HTMLCanvasElement.prototype.getContext;
 HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
@@ -30,6 +51,14 @@ HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
 };
 """
 COLOURS = {style.reader.name: rgb_of(style.colour) for style in styles()}
+
+# each ball of the patient: centre and radius in the axial slice at 13.5 mm, as patient.py says;
+# the radius there is sqrt(r^2 - dz^2)
+CIRCLES = {
+    "Expert A": ((40.0, -20.0), (18**2 - 1.5**2) ** 0.5),
+    "Expert B": ((40.0, -20.0), (10**2 - 1.5**2) ** 0.5),
+    "Model A": ((32.0, -20.0), (18**2 - 6.5**2) ** 0.5),
+}
 
 
 @dataclass(frozen=True)
@@ -95,3 +124,42 @@ def opened(notebook: Open, *cells: str, **options: object) -> tuple[NotebookPage
     page = notebook([SETUP, *(cells or (SHOW,))], **options)
     page.wait_drawn()
     return page, Stage(page)
+
+
+@contextmanager
+def busy_kernel(page: NotebookPage, free: Path) -> Iterator[None]:
+    """Keep the kernel busy, with no time for messages, until a file is there."""
+    page.page.evaluate(
+        """(code) => { window.busy = window.jupyterapp.shell.currentWidget.context.sessionContext
+          .session.kernel.requestExecute({code});
+          window.busy.done.then(() => { window.busy = null; }); }""",
+        f"import pathlib, time\nwhile not pathlib.Path({str(free)!r}).exists(): time.sleep(0.05)",
+    )
+    try:
+        yield
+        busy = page.page.evaluate("window.busy !== null")
+    finally:
+        free.touch()
+        page.page.wait_for_function("window.busy === null")
+    assert busy, "the kernel was to be busy all along"
+
+
+def edge_hits(stage: Stage, image: NDArray[np.int16], name: str) -> tuple[float, float]:
+    """Return on what share of its circle a reader's colour is seen, and 6 px further inside."""
+    (x, y), radius = CIRCLES[name]
+    scale = stage.scale("axial")
+    on_edge, inside = [], []
+    for angle in np.deg2rad(np.arange(0, 360, 5)):
+        direction = np.cos(angle), np.sin(angle)
+        for distance, reach, seen in ((radius, 4, on_edge), (radius - 6 / scale, 1, inside)):
+            place = stage.at("axial", x + distance * direction[0], y + distance * direction[1])
+            seen.append(near(patch(image, place, reach), COLOURS[name]) > 0)
+    return float(np.mean(on_edge)), float(np.mean(inside))
+
+
+def planes_only(stage: Stage, image: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Blacken the projection, which is always in PET colours."""
+    x, y, _, _ = (round(v) for v in stage.panel("mip"))
+    image = image.copy()
+    image[y:, x:] = 0
+    return image

@@ -1,18 +1,17 @@
-"""Ten explorers, opened and closed one after the other, leave nothing in page and kernel."""
+"""What is closed leaves nothing in page and kernel: viewers, and ten explorers after each other."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from .harness import NotebookPage
+from .stage import NO_WEBGL, Open, opened
 
 pytestmark = pytest.mark.browser
 
-Open = Callable[..., NotebookPage]
 WATCH = """
 window.__opened = [];
 const given = HTMLCanvasElement.prototype.getContext;
@@ -108,3 +107,55 @@ def test_ten_explorers_leave_nothing_behind(notebook: Open) -> None:
     assert after["widgets"] == before["widgets"], (before, after)
     assert after["mb"] - before["mb"] < 25, (before, after)
     print(json.dumps({"before": before, "after": after}))
+
+
+@pytest.mark.parametrize("script", ["", NO_WEBGL], ids=["WebGL2", "pictures"])
+def test_a_closed_viewer_leaves_the_page_and_lets_its_data_go(notebook: Open, script: str) -> None:
+    page, stage = opened(notebook, init_script=script)
+    page.run(
+        "import gc, threading, weakref\n"
+        "array = weakref.ref(v._shown.case.ct.array)\n"
+        "def left():\n"
+        "    gc.collect()\n"
+        "    names = [t.name for t in threading.enumerate()]\n"
+        "    return array() is not None, any('boneviz-viewer' in n for n in names)"
+    )
+    assert page.output("print(left())").strip() == "(True, True)"
+    # a move that Python has not been told of, and pictures that are on their way
+    page.page.mouse.move(*stage.on_page("axial", 0, 0))
+    page.page.mouse.wheel(0, -300)
+    page.run("v.close()")
+    page.until(lambda: page.page.get_by_test_id("boneviz-viewer").count() == 0)
+    page.page.wait_for_timeout(1000)  # for anything late; errors in the console fail the test
+    page.until(lambda: page.output("print(left())").strip() == "(False, False)")
+    # another viewer works after it
+    page.run("from IPython.display import display\nw = SliceViewer()")
+    page.run("w.show(patient('P003'), styles())")
+    assert page.output("print(w.serial, w.case_info['patient'])").strip() == "1 P003"
+
+
+def test_closed_viewers_give_their_graphics_back(notebook: Open) -> None:
+    page, _ = opened(
+        notebook,
+        "import ipywidgets\nfrom IPython.display import display\n"
+        "case = patient()\nout = ipywidgets.Output()\n"
+        "def again(close=True):\n"
+        "    global v\n"
+        "    if close:\n"
+        "        v.close()\n"
+        "    out.clear_output()\n"
+        "    v = SliceViewer()\n"
+        "    v.show(case, styles())\n"
+        "    with out:\n"
+        "        display(v)\n"
+        "again(close=False)\nout",
+    )
+    said: list[str] = []
+    page.page.on("console", lambda message: said.append(message.text))
+    # Chromium keeps 16 contexts and says so when it takes one away
+    for _ in range(18):
+        page.run("again()")
+        page.wait_drawn()
+    assert page.page.get_by_test_id("boneviz-viewer").count() == 1
+    assert not [line for line in said if "WebGL" in line]
+    assert page.viewer().get_by_test_id("notice").is_hidden()

@@ -56,6 +56,26 @@ IN_THE_NEXT_FRAME = """async ([slider, value]) => {
   const after = read();
   return after.some((v, i) => Math.abs(v - before[i]) > 60);
 }"""
+# milliseconds from each move of a slider to the frame with its numbers in the table
+UNTIL_PAINTED = """async (values) => {
+  const panel = document.querySelector('[data-testid=operating]');
+  const input = panel.querySelector('[data-testid="threshold-Model A"]');
+  const said = () => document.querySelector('.bv-op-table tr.bv-op-chosen')
+    ?.closest('table').textContent ?? '';
+  const frame = () => new Promise((done) => requestAnimationFrame(done));
+  const taken = [];
+  for (const value of values) {
+    await new Promise((done) => setTimeout(done, 300));
+    const words = `Model A \u2265 ${value}`, begun = performance.now();
+    if (said().includes(words)) throw new Error(`${words} stood there before`);
+    input.value = value;
+    input.dispatchEvent(new Event('input', {bubbles: true}));
+    while (!said().includes(words) && performance.now() - begun < 5000) await frame();
+    await frame();
+    taken.push(performance.now() - begun);
+  }
+  return taken;
+}"""
 POINT = "next(p for p in explorer.operating.points if p.candidate == {!r} and p.reference == {!r})"
 
 
@@ -108,15 +128,15 @@ def test_sliders_and_dial_move_contours_at_once_and_numbers_follow(notebook: Ope
     assert page.page.evaluate(IN_THE_NEXT_FRAME, ["threshold-Model A", "0.5"])
     # one level between two stored ones: 0.5 / 0.8 = 0.625 is 159.375 / 255
     assert page.page.evaluate(IN_THE_NEXT_FRAME, ["dial", "0.2"])
-    assert circle_hits(stage, 0.625, rgb_of(DIAL)) > 0.6
+    assert circle_hits(stage, 0.625, rgb_of(DIAL)) > 0.4
     assert dial.get_attribute("aria-valuetext") == "20 percent of the way to Model B"
     expect(page.viewer().get_by_test_id("dial-chip")).to_have_text("Dial at 20 %")
     assert page.page.evaluate(IN_THE_NEXT_FRAME, ["dial", "0.3"])
-    assert circle_hits(stage, 5 / 7, rgb_of(DIAL)) > 0.6
+    assert circle_hits(stage, 5 / 7, rgb_of(DIAL)) > 0.4
     assert circle_hits(stage, 0.625, rgb_of(DIAL)) < 0.1
     # the two models as they are set: 0.7 times 0.3, and 0.3 times model B's 0.5, are cut at 0.36
     assert page.page.evaluate(IN_THE_NEXT_FRAME, ["threshold-Model A", "0.3"])
-    assert circle_hits(stage, 0.36 / 0.7, rgb_of(DIAL)) > 0.6
+    assert circle_hits(stage, 0.36 / 0.7, rgb_of(DIAL)) > 0.4
 
     # and the kernel says what these outlines count
     expect(table).to_contain_text("Dial at 30 % ≥ 0.36", timeout=20_000)
@@ -129,6 +149,11 @@ def test_sliders_and_dial_move_contours_at_once_and_numbers_follow(notebook: Ope
     numbers = asked(page, f"[{at}.dice, {at}.false_positive_ml]")
     assert marked.nth(1).inner_text() == f"{numbers[0]:.3f}"
     assert marked.nth(4).inner_text() == f"{numbers[1]:.2f}"
+    # within 100 ms; how much more it may be here is what a loaded machine with two cores needs
+    steps = ["0.62", "0.35", "0.71", "0.44", "0.83", "0.27", "0.30"]
+    taken_ms = page.page.evaluate(UNTIL_PAINTED, steps)
+    print(f"\nslider to painted numbers: {np.round(taken_ms)} ms, median {np.median(taken_ms):.0f}")
+    assert np.median(taken_ms) < 400, taken_ms
     # another expert, another curve
     panel.get_by_test_id("against-Expert B").click()
     panel.get_by_test_id("curve-Dial").click()
@@ -176,7 +201,7 @@ def test_sliders_and_dial_move_contours_at_once_and_numbers_follow(notebook: Ope
     page.run("explorer.select('P001'); explorer.viewer.cursor_mm = [-60, 40, 13.5]")
     page.wait_drawn(serial=3)
     expect(panel.get_by_test_id("dial")).to_have_value("0.3", timeout=20_000)
-    page.until(lambda: circle_hits(stage, 0.36 / 0.7, rgb_of(DIAL)) > 0.6)
+    page.until(lambda: circle_hits(stage, 0.36 / 0.7, rgb_of(DIAL)) > 0.4)
     panel.get_by_test_id("operating-reset").click()
     page.settle()
     assert circle_hits(stage, 0.5, COLOURS["Model A"]) > 0.5

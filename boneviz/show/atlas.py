@@ -165,6 +165,7 @@ class AtlasPanel:
         self._on_kinds, self._on_least_ml, self._on_order = on_kinds, on_least_ml, on_order
         self.table = RowTable(
             on_select=on_choose,
+            label="Regions of this patient and pair",
             name="boneviz-atlas",
             height="196px",
             empty="No region of these kinds and sizes.",

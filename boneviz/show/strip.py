@@ -76,6 +76,7 @@ class StripPanel:
         )
         self.table = RowTable(
             on_select=self._row_clicked,
+            label="Patients of this pair",
             name="boneviz-strip-table",
             height="196px",
             empty="No patient was scored for this pair.",

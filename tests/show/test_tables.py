@@ -54,6 +54,34 @@ def test_one_row_per_patient_with_volumes_and_pairs() -> None:
     assert table["Remarks"].tolist() == ["", "Model A: nothing outlined"]
 
 
+def test_names_that_look_like_headings_keep_to_their_columns() -> None:
+    names = {"Expert A": "Dr A / Dr C", "Expert B": "Reader (mL)", "Model A": "M"}
+    rows = [
+        replace(
+            row,
+            reference=replace(row.reference, name=names[row.reference.name]),
+            candidate=replace(row.candidate, name=names[row.candidate.name]),
+        )
+        for row in ROWS
+    ]
+    table = patient_table(rows, ["P1", "P2"], metric="dice")
+    assert list(table.columns) == [
+        "Patient",
+        "Dr A / Dr C (mL)",
+        "Reader (mL) (mL)",
+        "Reader (mL) / Dr A / Dr C",
+        "M / Dr A / Dr C",
+        "M / Reader (mL)",
+        "Remarks",
+    ]
+    assert table.iloc[0, 1:6].tolist() == [0.8, 0.4, round(8 / 12, 3), 1.0, round(8 / 12, 3)]
+    # scores are coloured from worst to best, millilitres are not
+    view = PatientTable(on_select=lambda _: None)
+    view.show(table, metric="dice")
+    defs = view.widget._dt_args["columnDefs"]
+    assert [each["targets"] for each in defs if "createdCell" in each] == [[3, 4, 5]]
+
+
 def test_an_undefined_number_is_not_filled() -> None:
     table = patient_table(ROWS, ["P1", "P2"], metric="hd95_mm")
     assert math.isnan(table.loc[1, "Model A / Expert A"])

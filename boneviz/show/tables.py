@@ -13,6 +13,7 @@ from itables.javascript import JavascriptFunction
 from itables.widget import ITable
 
 from boneviz.compare import CrossEvaluation, higher_is_better
+from boneviz.metricnames import metric_name
 from boneviz.scorerow import Scores
 from boneviz.show.plot import PlotClick, PlotView
 from boneviz.show.rows import TABLE_STYLE, reachable
@@ -22,15 +23,18 @@ __all__ = ["METRICS", "MatrixView", "PatientTable", "matrix_figure", "patient_ta
 
 #: the numbers offered in the explorer, by what they are called
 METRICS: dict[str, str] = {
-    "Dice": "dice",
-    "Surface Dice at 2 mm": "surface_dice_2mm",
-    "HD95 (mm)": "hd95_mm",
-    "ASSD (mm)": "assd_mm",
-    "Sensitivity": "sensitivity",
-    "Precision": "precision",
-    "Lesion F1": "lesion_f1",
-    "Missed volume (mL)": "fnv_ml",
-    "Extra volume (mL)": "fpv_ml",
+    metric_name(metric): metric
+    for metric in (
+        "dice",
+        "surface_dice_2mm",
+        "hd95_mm",
+        "assd_mm",
+        "sensitivity",
+        "precision",
+        "lesion_f1",
+        "fnv_ml",
+        "fpv_ml",
+    )
 }
 
 # from poor to good in both lightness and hue, so that it reads in grey and for the colour-blind;

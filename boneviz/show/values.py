@@ -97,8 +97,8 @@ def strip_words(
         else:
             parts.append(
                 f"Both models together, which does not favour the larger outline: I = "
-                f"{styles.mean:+.3g}, n = {styles.n}, sign-flip p = {styles.test.p:.3g} "
-                "(in full beside the matrix)."
+                f"{styles.mean:+.3g} in {label}, above 0 closer to the own experts, n = "
+                f"{styles.n}, sign-flip p = {styles.test.p:.3g} (in full beside the matrix)."
             )
     return " ".join(parts)
 

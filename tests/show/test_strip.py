@@ -68,7 +68,7 @@ def test_words_say_n_misses_and_what_one_model_cannot_show() -> None:
     assert "agrees better with its own expert Expert A than with Expert B in 2 of 4" in words
     assert "no evidence of a style learned" in words
     # I is 0.3, -0.1, 0.3, 0: mean 0.125
-    assert "I = +0.125, n = 4" in words
+    assert "I = +0.125 in Dice, above 0 closer to the own experts, n = 4" in words
 
 
 def test_who_has_no_value_is_named_with_the_reason() -> None:

@@ -13,7 +13,7 @@ from boneviz.compare import cross_evaluate
 from boneviz.errors import InputError
 from boneviz.palette import styles_of
 from boneviz.show.strip import StripPanel
-from boneviz.show.values import spread, strip_table, strip_words, worst_session
+from boneviz.show.values import matrix_frame, spread, strip_table, strip_words, worst_session
 
 STYLES = styles_of([EXPERT_A, EXPERT_B, MODEL_A, MODEL_B])
 # Dice of Model A with Expert A and with Expert B, by patient; in 004 the model outlined nothing
@@ -180,3 +180,19 @@ def test_names_are_text_in_points_and_axes() -> None:
     assert "&lt;img" in panel.figure.data[1].text[0]
     assert "<img" not in panel.words.value
     assert "<img" not in panel.table.widget._dt_args["data_json"]
+
+
+def test_the_matrix_is_kept_with_every_number_and_its_settings() -> None:
+    table = matrix_frame(DICE)
+    assert set(table.columns[:4]) == {"metric", "better", "reference", "candidate"}
+    (row,) = table[(table.reference == "Expert A") & (table.candidate == "Model A")].to_dict(
+        "records"
+    )
+    # 0.9, 0.7, 0.8 and 0, as above; one missed
+    assert (row["metric"], row["better"]) == ("dice", "more")
+    assert row["mean"] == pytest.approx(0.6)
+    assert row["sd"] == pytest.approx((0.5 / 3) ** 0.5)
+    assert (row["n"], row["n_missed"]) == (4, 1)
+    assert row["threshold"] == DICE.threshold
+    assert row["version"] == DICE.version
+    assert len(table) == len(DICE.summary())

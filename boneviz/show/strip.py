@@ -187,7 +187,6 @@ class StripPanel:
         )
         self.figure.update_layout(
             title_text=f"{plain(candidate)}: {label}{less}" if references else "",
-            shapes=[_mean_line(table[name], n) for n, name in enumerate(references)],
             xaxis={
                 "tickvals": list(range(len(references))),
                 "ticktext": [
@@ -196,6 +195,10 @@ class StripPanel:
                 "range": [-0.6, len(references) - 0.4],
             },
         )
+        # not by update_layout, which mixes a list with the one before
+        self.figure.layout.shapes = [
+            _mean_line(table[name], n) for n, name in enumerate(references)
+        ]
         self.plot.draw()
 
     def _point_clicked(self, click: PlotClick) -> None:

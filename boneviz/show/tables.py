@@ -262,8 +262,9 @@ class MatrixView:
         self.figure.update_layout(
             height=70 + 44 * len(means.index),
             title_text=f"{label}: mean ± SD over patients",
-            shapes=frames,
         )
+        # not by update_layout, which mixes a list with the one before
+        self.figure.layout.shapes = frames
         self.widget.draw()
 
     def _clicked(self, click: PlotClick) -> None:

@@ -139,6 +139,18 @@ def test_one_point_per_patient_and_expert_and_one_line_per_patient() -> None:
     ]
 
 
+def test_the_mean_of_another_pair_does_not_stay() -> None:
+    panel = Heard(pair=("Expert A", "Expert B")).panel  # one column, at 0.5
+
+    def means(pair: tuple[str, str]) -> list[float]:
+        panel.show(DICE, SCORES, pair, label="Dice", styles=STYLES, patient="002")
+        return [line.y0 for line in panel.figure.layout.shapes]
+
+    # of 0.9, 0.7, 0.8 and 0, and of 0.6, 0.8, 0.5 and 0
+    assert means(("Expert A", "Model A")) == pytest.approx([0.6, 0.475])
+    assert means(("Expert A", "Expert B")) == pytest.approx([0.5])
+
+
 def test_an_undefined_value_is_no_point() -> None:
     panel = Heard(metric="hd95_mm").panel
     lines, points = panel.figure.data

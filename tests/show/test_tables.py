@@ -150,3 +150,17 @@ def test_a_click_on_a_cell_names_its_pair_and_the_chosen_pair_is_framed() -> Non
     click(view.widget, 0, itself, references.index("Expert A"))
     click(view.widget, 0, row, references.index("Expert B"), late=True)  # the matrix before
     assert chosen == [("Expert A", "Model A")]
+
+
+def test_the_frame_of_another_pair_does_not_stay() -> None:
+    view = MatrixView()
+
+    def framed(pair: tuple[str, str] | None) -> list[tuple[str, float]]:
+        view.show(cross_evaluate(ROWS), label="Dice", pair=pair)
+        frames = view.figure.layout.shapes
+        return [(frame.line.dash, round((frame.x0 + frame.x1) / 2, 6)) for frame in frames]
+
+    assert framed(None) == [("solid", 0)]
+    assert framed(("Expert B", "Model A")) == [("solid", 0), ("dot", 1)]
+    assert framed(("Expert A", "Model A")) == [("solid", 0), ("dot", 0)]
+    assert framed(None) == [("solid", 0)]

@@ -100,6 +100,16 @@ def test_matrix_strip_and_controls_can_be_read(notebook: Open, dark: bool) -> No
         assert len(ends) == 2
         near = [min(np.hypot(float(x) - px, float(y) - py) for px, py in at) for x, y in ends]
         assert max(near) < 1, "a line ends at its patient's two points"
+    # each column's dotted line lies at the mean of its points
+    boxes = """(all) => all.map((e) => e.getBoundingClientRect())
+      .map((b) => [b.x, b.right, b.y, b.height])"""
+    dots: Any = points.evaluate_all(boxes)
+    means: Any = strip.locator(".shapelayer path").evaluate_all(boxes)
+    assert len(means) == 2
+    for left, right, top, height in means:
+        column = [y + h / 2 for x, end, y, h in dots if left < (x + end) / 2 < right]
+        assert len(column) == n
+        assert np.mean(column) == pytest.approx(top + height / 2, abs=1)
     assert_legible(strip)
     page.keep(f"strip-{'dark' if dark else 'light'}", explorer.locator(".boneviz-panels"))
 

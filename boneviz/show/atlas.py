@@ -169,6 +169,7 @@ class AtlasPanel:
             name="boneviz-atlas",
             height="196px",
             empty="No region of these kinds and sizes.",
+            ordering=False,
         )
         self.kinds = {kind: _kind_button(kind) for kind in KINDS}
         self.least_ml = widgets.BoundedFloatText(

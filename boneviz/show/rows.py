@@ -77,7 +77,7 @@ def reachable(label: str) -> JavascriptFunction:
 
 
 class RowTable(Generic[Key]):
-    """A table in the order that Python gives, one row of which is marked.
+    """A table in the order that Python gives first, one row of which is marked.
 
     Parameters
     ----------
@@ -86,6 +86,7 @@ class RowTable(Generic[Key]):
     name : class of the element in the page
     height : of the rows, after which they scroll; CSS
     empty : what is said where there are no rows
+    ordering : whether a click on a heading sorts; not where something steps from row to row
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class RowTable(Generic[Key]):
         name: str,
         height: str,
         empty: str,
+        ordering: bool,
     ) -> None:
         self._keys: tuple[Key, ...] = ()
         self._on_select = on_select
@@ -105,7 +107,8 @@ class RowTable(Generic[Key]):
         self.widget = ITable(
             pd.DataFrame({"": []}),
             **look,
-            ordering=False,
+            ordering=ordering,
+            text_in_header_can_be_selected=False,
             paging=False,
             scrollY=height,
             scrollX=True,
@@ -134,9 +137,13 @@ class RowTable(Generic[Key]):
         """
         self._keys = tuple(keys)
         self._mark([])
-        # functions are handed over each time, or the page takes them for text
+        # what is not handed over each time goes back to itables' own: functions become text
         self.widget.update(
-            table, columnDefs=list(cells), drawCallback=self._reach, selected_rows=[]
+            table,
+            columnDefs=list(cells),
+            drawCallback=self._reach,
+            text_in_header_can_be_selected=False,
+            selected_rows=[],
         )
 
     def mark(self, key: Key | None) -> None:

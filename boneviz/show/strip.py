@@ -80,6 +80,7 @@ class StripPanel:
             name="boneviz-strip-table",
             height="196px",
             empty="No patient was scored for this pair.",
+            ordering=True,
         )
         self.words = widgets.HTML()
         beside = {"flex_flow": "row wrap", "grid_gap": "8px"}

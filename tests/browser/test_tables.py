@@ -82,6 +82,28 @@ def test_a_heading_sorts_and_a_row_of_the_sorted_table_opens_its_patient(
     expect(rows.first.locator("td").first).to_have_text(best)
 
 
+def test_the_patients_of_a_pair_sort_by_a_heading_and_open(notebook: Open) -> None:
+    page = notebook([EXPLORE], width=1360, height=1400)
+    page.wait_drawn(seconds=120)
+    explorer = page.page.locator(".boneviz-explorer")
+    explorer.get_by_role("tab", name="One pair").click()
+    rows = grid(page, "strip-table", "Patients of this pair").locator("tbody tr")
+    expect(rows).to_have_count(8, timeout=20_000)
+    table = asked(page, "explorer.as_table('pair').to_dict('list')")
+    column = list(table)[1]
+    value = dict(zip(table["Patient"], table[column], strict=True))
+    best = max(value, key=lambda who: value[who])
+    heading = explorer.locator("thead th:visible .dt-column-title", has_text=column).first
+    for way in ("ascending", "descending"):
+        heading.click()
+        sorted_by = explorer.locator(f"thead th:visible[aria-sort={way}]")
+        expect(sorted_by).to_contain_text(column)
+    expect(rows.first.locator("td").first).to_have_text(best)
+    rows.first.click()
+    opens(page, best)
+    expect(rows.first.locator("td").first).to_have_text(best)  # it stays sorted
+
+
 def focused(page: NotebookPage) -> str:
     """Return the text of the cell or row that has the keys."""
     return str(page.page.evaluate("() => document.activeElement.innerText"))

@@ -249,6 +249,7 @@ class SurfaceView:
             mesh = None if mask is None else mesh_of(mask.array, case.ct.grid)
             if mesh is not None:
                 traces += self._reader_traces(mesh, style, visible=style.name in visible)
+        traces.sort(key=lambda trace: trace.meta == "rings")
         traces.append(_cursor_trace(cursor_mm))
         traces += _direction_traces(case.ct.grid)
         self.figure.data = ()
@@ -323,7 +324,9 @@ def _reader_traces(mesh: Mesh, style: ReaderStyle, *, visible: bool, shift_mm: f
         y=y,
         z=z,
         mode="lines",
-        line={"color": style.colour, "width": 3},
+        line={"color": style.colour, "width": 2},
+        # what is not quite opaque is drawn after the surfaces, which then do not dim it
+        opacity=0.9,
         visible=visible,
         meta="rings",
         customdata=[style.name],

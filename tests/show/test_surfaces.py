@@ -178,6 +178,10 @@ def test_models_are_faint_with_rings_between_each_others_and_go_together() -> No
         return [t.meta for t in view.figure.data if t.customdata == (name,) and t.visible]
 
     assert (of("Expert A"), of("Model A"), of("Model B")) == (["reader"], ["reader", "rings"], [])
+    kinds = [t.meta for t in view.figure.data]
+    # later is over earlier, and what is quite opaque would be dimmed by all surfaces
+    assert kinds.index("rings") > len(kinds) - 1 - kinds[::-1].index("reader")
+    assert all(t.opacity < 1 for t in view.figure.data if t.meta == "rings")
     opacity = {t.customdata[0]: t.opacity for t in view.figure.data if t.meta == "reader"}
     assert opacity["Model A"] < opacity["Expert A"] / 2
     heights = [

@@ -10,7 +10,7 @@ from boneviz.case import Case, Intent, Reader
 from boneviz.regions import Region
 from boneviz.scorerow import Scores, Status
 
-__all__ = ["Closeness", "Comparison", "Result", "Reveal", "closeness_of"]
+__all__ = ["Closeness", "Comparison", "Result", "Reveal", "closeness_of", "in_ml"]
 
 STYLE: dict[Intent, str] = {
     "high-sensitivity": "the sensitive style",
@@ -50,16 +50,13 @@ class Comparison:
         if scores.status == "false_alarm":
             return (
                 f"{who} outlined nothing; you drew {_count(scores.candidate_lesions)}, "
-                f"{_ml(scores.candidate_ml)}."
+                f"{in_ml(scores.candidate_ml)}."
             )
         if scores.status == "missed":
-            return (
-                f"You drew nothing; {who} outlined {_count(scores.reference_lesions)}, "
-                f"{_ml(scores.reference_ml)}."
-            )
+            return f"You drew nothing; {_alone(self)}."
         return (
-            f"{who}: Dice {scores.dice:.2f}. You drew {_ml(scores.candidate_ml)} where {who} "
-            f"has {_ml(scores.reference_ml)}; missed {_count(scores.missed_lesions)} of "
+            f"{who}: Dice {scores.dice:.2f}. You drew {in_ml(scores.candidate_ml)} where {who} "
+            f"has {in_ml(scores.reference_ml)}; missed {_count(scores.missed_lesions)} of "
             f"{scores.reference_lesions}, extra {_count(scores.extra_lesions)} of "
             f"{scores.candidate_lesions}; outlines lie {scores.assd_mm:.1f} mm apart on average."
         )
@@ -149,6 +146,11 @@ class Reveal:
     @property
     def words(self) -> str:
         """The comparison in plain words, with the experts' masked names."""
+        # where nobody outlined anything it is not worth a reproach
+        drawn = [each.scores.candidate_ml for each in self.comparisons]
+        outlined = [each.scores.reference_ml for each in self.comparisons]
+        if not any(drawn) and any(outlined):
+            return f"You drew nothing; {'; '.join(_alone(each) for each in self.comparisons)}."
         parts = [each.words for each in self.comparisons]
         if self.closeness is not None:
             parts.insert(0, self._style_words(self.closeness))
@@ -236,6 +238,21 @@ def _count(n: int) -> str:
     return f"{n} lesion" if n == 1 else f"{n} lesions"
 
 
-def _ml(volume_ml: float) -> str:
+def _alone(comparison: Comparison) -> str:
+    """Say what an expert outlined, beside whom nobody drew."""
+    scores = comparison.scores
+    if scores.reference_ml == 0:
+        return f"{comparison.label} outlined nothing"
+    lesions = _count(scores.reference_lesions)
+    return f"{comparison.label} outlined {lesions}, {in_ml(scores.reference_ml)}"
+
+
+def in_ml(volume_ml: float, *, unit: str = " mL") -> str:
+    """Return a volume as people say it: 0.12 mL, 1.0 mL, 113 mL.
+
+    Parameters
+    ----------
+    unit : behind the number; empty where a heading says it
+    """
     digits = 2 if volume_ml < 1 else 1 if volume_ml < 10 else 0
-    return f"{volume_ml:.{digits}f} mL"
+    return f"{volume_ml:.{digits}f}{unit}"

@@ -20,6 +20,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from boneviz.errors import InputError
+from boneviz.metricnames import metric_name
 
 __all__ = ["Ceiling", "Interaction", "SignFlip", "interaction_of", "rank_biserial", "sign_flip"]
 
@@ -177,11 +178,14 @@ class Interaction:
         pairs = f"{self.models[0]} with {self.experts[0]}, {self.models[1]} with {self.experts[1]}"
         left_out = f" {self.n_dropped} left out, as a score is undefined." if self.n_dropped else ""
         if not self.n:
-            return f"No patient has all four scores ({self.metric}; {pairs}).{left_out}"
+            return (
+                f"No patient has all four scores ({metric_name(self.metric)}; {pairs}).{left_out}"
+            )
         parts = [
             f"Own-expert pairing ({pairs}) less the crossed one: I = {self.mean:+.3g} in "
-            f"{self.metric} on average (median {self.median:+.3g}, n = {self.n}); own experts "
-            f"win in {100 * self.identity_rate:.0f} % of patients.{left_out}"
+            f"{metric_name(self.metric)} on average (median {self.median:+.3g}, n = {self.n}), "
+            "turned so that above 0 models are closer to their own experts; own experts win in "
+            f"{100 * self.identity_rate:.0f} % of patients.{left_out}"
         ]
         how = "exact" if self.test.exact else f"{N_RANDOM:,} random patterns"
         parts.append(

@@ -1,5 +1,6 @@
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -148,8 +149,17 @@ def test_words_say_what_n_can_show() -> None:
     assert "no p below 0.05" not in words(6)
     assert "p = 0.0312" in words(6)  # 2/64
     assert "share training patients" in words(6)
-    assert "I = +0.6 in dice on average" in words(6)
+    assert "I = +0.6 in Dice on average" in words(6)
     assert "win in 100 % of patients" in words(6)
+
+
+def test_words_have_the_unit_and_the_direction() -> None:
+    # 2 mL extra against the own expert, 5 against the other one, turned: -2 - 2 + 5 + 5
+    volumes = interaction([-2.0], [-2.0], [-5.0], [-5.0])
+    words = replace(volumes, metric="fpv_ml").words
+    assert "I = +6 in Extra volume (mL) on average" in words
+    assert "above 0 models are closer to their own experts" in words
+    assert "fpv_ml" not in words
 
 
 def test_words_count_who_was_left_out() -> None:

@@ -166,15 +166,15 @@ def test_volumes_are_told_as_people_do(side_mm: float, says: str) -> None:
     grid = Grid.straight((2, 2, 2), (side_mm,) * 3)
     case = case_of(dict.fromkeys((EXPERT_A, EXPERT_B), mask_of([(0, 0, 0)], (2, 2, 2))), grid=grid)
     words = reveal(commit(SESSION, case, Drawing.blank(grid)), case).words
-    assert words.startswith(f"You drew nothing; Reader 1 outlined 1 lesion, {says}.")
+    assert words.startswith(f"You drew nothing; Reader 1 outlined 1 lesion, {says}; Reader 2 ")
 
 
 def test_drawing_nothing_is_no_style() -> None:
     nothing = revealed()
     assert nothing.closeness is None
     assert nothing.words == (
-        "You drew nothing; Reader 1 outlined 1 lesion, 0.03 mL. "
-        "You drew nothing; Reader 2 outlined 3 lesions, 0.18 mL."
+        "You drew nothing; Reader 1 outlined 1 lesion, 0.03 mL; "
+        "Reader 2 outlined 3 lesions, 0.18 mL."
     )
 
 

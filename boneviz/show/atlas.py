@@ -172,9 +172,11 @@ class AtlasPanel:
         self._on_kinds, self._on_least_ml, self._on_order = on_kinds, on_least_ml, on_order
         self.table = RowTable(
             on_select=on_choose,
+            label="Regions of this patient and pair",
             name="boneviz-atlas",
             height="196px",
             empty="No region of these kinds and sizes.",
+            ordering=False,
         )
         self.kinds = {kind: _kind_button(kind) for kind in KINDS}
         self.least_ml = widgets.BoundedFloatText(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
+
+import pandas as pd
 
 from boneviz.case import DEFAULT_THRESHOLD, Reader
 from boneviz.errors import BonevizError
@@ -11,7 +14,17 @@ from boneviz.operating import Cuts, Dial, OperatingPoint, cuts_of, dial_of
 from boneviz.readings import Readings
 from boneviz.show.state import ViewState
 
-__all__ = ["DEFAULT_THRESHOLD", "Counted", "Stand", "chosen_curve", "count", "ends_of", "stands"]
+__all__ = [
+    "DEFAULT_THRESHOLD",
+    "Counted",
+    "Stand",
+    "between_experts",
+    "chosen_curve",
+    "count",
+    "ends_of",
+    "operating_frame",
+    "stands",
+]
 
 RANK = {"high-sensitivity": 0, "none": 1, "high-specificity": 2}
 
@@ -115,6 +128,42 @@ def stands(counted: Counted, state: ViewState) -> tuple[Stand, ...]:
 def _stand(model: str, label: str, cuts: Cuts, threshold: float) -> Stand:
     points = tuple(cuts.at(threshold, expert.name) for expert in cuts.experts)
     return Stand(model, label, threshold, cuts, points)
+
+
+def between_experts(counted: Counted) -> list[OperatingPoint]:
+    """Return every expert as a point against every other; none without a model's map."""
+    if not counted.cuts:
+        return []
+    cuts = next(iter(counted.cuts.values()))
+    return [
+        cuts.expert(one, other)
+        for other in counted.experts
+        for one in counted.experts
+        if one != other
+    ]
+
+
+def operating_frame(counted: Counted, state: ViewState) -> pd.DataFrame:
+    """Return what is shown of a case, one row per outline and expert, nothing rounded.
+
+    Returns
+    -------
+    Columns ``outline``, what it is called, ``dial``, from 0 to 1 where the outline is the dial's,
+    and those of `OperatingPoint`.
+    """
+    rows = [
+        {
+            "outline": stand.label,
+            "dial": state.dial if stand.model == "" else math.nan,
+            **asdict(point),
+        }
+        for stand in stands(counted, state)
+        for point in stand.points
+    ]
+    experts = between_experts(counted) if counted.experts else []
+    rows += [{"outline": p.candidate, "dial": math.nan, **asdict(p)} for p in experts]
+    columns = ["outline", "dial", *(field.name for field in fields(OperatingPoint))]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def chosen_curve(counted: Counted, state: ViewState) -> tuple[str, str]:

@@ -10,12 +10,22 @@ from typing import Any
 
 import anywidget
 import ipywidgets as widgets
+import pandas as pd
 import plotly.graph_objects as go
 import traitlets
 
 from boneviz.operating import Dial, OperatingPoint
 from boneviz.palette import DIAL, ReaderStyle
-from boneviz.show.counted import Counted, Stand, chosen_curve, count, ends_of, stands
+from boneviz.show.counted import (
+    Counted,
+    Stand,
+    between_experts,
+    chosen_curve,
+    count,
+    ends_of,
+    operating_frame,
+    stands,
+)
 from boneviz.show.curves import operating_figure
 from boneviz.show.page import prose
 from boneviz.show.plot import PlotView
@@ -118,22 +128,13 @@ class OperatingPanel:
         """Show where the models of the case stand."""
         if self._case is None:
             return
-        if self._counted is None:
-            readers = [style.reader for style in self._styles]
-            self._counted = count(self._case.readings, tuple(self._case.probabilities), readers)
-        counted, styles = self._counted, self._case.styles
+        counted, styles = self._count(self._case), self._case.styles
         if not counted.cuts or not counted.experts:
             self._empty(_content(counted.why, None))
             return
         shown = stands(counted, state)
         expert, model = chosen_curve(counted, state)
-        cuts = next(iter(counted.cuts.values()))
-        between = [
-            cuts.expert(one, other)
-            for other in counted.experts
-            for one in counted.experts
-            if one != other
-        ]
+        between = between_experts(counted)
         self.points = (*(point for stand in shown for point in stand.points), *between)
         chosen = next(stand for stand in shown if stand.model == model)
         colours = {"": DIAL, **{style.name: style.colour for style in styles}}
@@ -153,6 +154,18 @@ class OperatingPanel:
                 place=len(styles) < MAX_READERS,
             )
             self.controls.spoken = words
+
+    def frame(self, state: ViewState) -> pd.DataFrame:
+        """Return the numbers of the case as `operating_frame` does, be they shown yet or not."""
+        if self._case is None:
+            return pd.DataFrame()
+        return operating_frame(self._count(self._case), state)
+
+    def _count(self, case: Shown) -> Counted:
+        if self._counted is None:
+            readers = [style.reader for style in self._styles]
+            self._counted = count(case.readings, tuple(case.probabilities), readers)
+        return self._counted
 
     def close(self) -> None:
         """Close what listens to the page."""

@@ -21,12 +21,13 @@ from boneviz.show.atlas import AtlasPanel, FoundRegions
 from boneviz.show.changes import behind_listing, behind_operating, behind_slices
 from boneviz.show.header import Header
 from boneviz.show.images import Images
-from boneviz.show.keep import KeepBar, files_of
+from boneviz.show.keep import TABLES, KeepBar, files_of
 from boneviz.show.lasting import LastingBox
 from boneviz.show.later import TURN, Later
 from boneviz.show.link import Look, link_of, read_link
 from boneviz.show.page import close_all, panels, side_by_side
 from boneviz.show.pair import PairChooser
+from boneviz.show.patientbar import PatientBar
 from boneviz.show.scored import ONE_READER, ScorePanels, metric_label
 from boneviz.show.shown import Shown, everybody, read_shown
 from boneviz.show.state import (
@@ -145,12 +146,14 @@ class Explorer(LastingBox):
             }
         )
         self._header = Header(cohort)
+        self.patients = PatientBar(self.state.case_ids, on_select=self.select)
         self.keep = KeepBar(
             files_of(self.as_table, self._report), link=self.link, on_open=self.open_link
         )
         super().__init__(
             [
                 self._header.title,
+                self.patients.widget,
                 side_by_side([self._panels], self._scored.column),
                 self._header.problem,
                 self._header.caution,
@@ -222,7 +225,7 @@ class Explorer(LastingBox):
         self.go(select_case(self.state, case_id))
 
     def as_table(self, name: str) -> pd.DataFrame:
-        """Return ``patients``, ``regions``, ``pair`` or ``starred`` as they are shown now.
+        """Return one of the tables of `boneviz.show.keep.TABLES` as it is now.
 
         Raises
         ------
@@ -236,8 +239,12 @@ class Explorer(LastingBox):
             return regions_table(listed_regions(state, self._regions()))
         if name == "pair":
             return self._scored.patients_of_pair(state)
+        if name == "matrix":
+            return self._scored.cells()
+        if name == "operating":
+            return self.operating.frame(state)
         if name != "starred":
-            raise InputError(f"no table {name!r}: expected patients, regions, pair or starred")
+            raise InputError(f"no table {name!r}: expected {', '.join(TABLES)}")
         return self.starred
 
     def link(self) -> str:
@@ -309,6 +316,7 @@ class Explorer(LastingBox):
         except BonevizError as error:
             self._header.refuse(f"Still showing {self.state.case_id}: {error}")
             self.table.select(self.state.case_id)
+            self.patients.show(self.state.case_id)
             return
         self.state = replace(state, cursor_mm=shown.cursor_mm)
         self._render_case(shown)
@@ -375,6 +383,7 @@ class Explorer(LastingBox):
         self._header.show(shown, dict(self.state.thresholds))
         self._images.show(shown, self.state)
         self.table.select(self.state.case_id)
+        self.patients.show(self.state.case_id)
         self._await_regions()
         self._later.do("operating", lambda: self._images.show_operating(self.state))
         self._later.do("surfaces", lambda: self._images.show_surfaces(shown, self.state))

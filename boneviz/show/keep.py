@@ -27,6 +27,8 @@ TABLES = {
     "patients": "Every patient with the metric chosen",
     "regions": "The regions listed of this patient and pair, all columns",
     "pair": "The patients of the pair with the metric chosen",
+    "matrix": "Every cell of the matrix with all its numbers, for the metric chosen",
+    "operating": "The models of this patient at the thresholds set, against each expert",
     "starred": "The starred regions of all patients and pairs",
 }
 

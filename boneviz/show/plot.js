@@ -108,9 +108,29 @@ function render({ model, el }) {
     const { data, layout } = unpacked({ data: message.data, layout: message.layout }, buffers);
     if (layout.height) root.style.minHeight = `${layout.height}px`;
     await plotly.react(root, data, layout, message.config);
-    if (!shown) /** @type {any} */ (root).on("plotly_click", tell);
+    if (!shown) {
+      /** @type {any} */ (root).on("plotly_click", tell);
+      /** @type {any} */ (root).on("plotly_afterplot", letThrough);
+    }
+    letThrough();
+    for (const canvas of root.querySelectorAll("canvas")) {
+      canvas.setAttribute("role", "img");
+      canvas.setAttribute("aria-label", model.get("label"));
+    }
     shown = message.serial;
     root.dataset.drawn = String(shown);
+  };
+
+  /** In 3D, what says nothing when pointed at does not stand in the way of what lies within it. */
+  const letThrough = () => {
+    const plot = /** @type {any} */ (root)._fullLayout?.scene?._scene?.glplot;
+    let changed = false;
+    for (const part of plot?.objects ?? []) {
+      if (part._trace?.data?.hoverinfo !== "skip" || part.boneviz) continue;
+      part.boneviz = changed = true;
+      part.drawPick = () => {};
+    }
+    if (changed) plot.update({});
   };
 
   /** @param {any} event */

@@ -57,6 +57,7 @@ class PlotView(anywidget.AnyWidget):
     """
 
     _esm = (FRONT / "plot.js").read_text(encoding="utf-8")
+    _css = (FRONT / "plot.css").read_text(encoding="utf-8")
     _version = traitlets.Unicode(plotly.__version__).tag(sync=True)
     label = traitlets.Unicode().tag(sync=True)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from boneviz.comparison import STYLE, Result, Reveal
+from boneviz.comparison import STYLE, Result, Reveal, in_ml
 from boneviz.learnerfile import over_session
 from boneviz.regions import Region
 
@@ -51,8 +51,8 @@ def case_table(results: Sequence[Result], colours: Mapping[str, str]) -> str:
                 _lesions(each.extra_lesions, each.learner_lesions, each.fpv_ml),
                 _number(each.assd_mm, 1),
                 _number(each.hd95_mm, 1),
-                _number(each.expert_ml, 2),
-                _number(each.learner_ml, 2),
+                in_ml(each.expert_ml, unit=""),
+                in_ml(each.learner_ml, unit=""),
                 ", ".join(what for what, so in closer if so) or NONE,
             )
         )
@@ -85,8 +85,8 @@ def session_table(table: pd.DataFrame) -> str:
             f"{each['missed_lesions']} of {each['expert_lesions']}",
             f"{each['extra_lesions']} of {each['learner_lesions']}",
             f"{_number(each['assd_mm_mean'], 1)} (n = {each['n_both']})",
-            _number(each["expert_ml"], 1),
-            _number(each["learner_ml"], 1),
+            in_ml(each["expert_ml"], unit=""),
+            in_ml(each["learner_ml"], unit=""),
             f"{each['n_closer']} of {each['n_cases']} cases",
         )
         for each in over_session(table).to_dict("records")
@@ -135,7 +135,7 @@ def differences(reveal: Reveal) -> list[tuple[str, Region]]:
                 who = comparison.label if by_expert else "you"
                 what = f"{region.kind_in_words}, drawn by {who} alone"
             suv = "" if math.isnan(region.suv_max) else f", SUVmax {region.suv_max:.1f}"
-            words = f"{comparison.label}: {what}, {region.volume_ml:.2f} mL{suv}"
+            words = f"{comparison.label}: {what}, {in_ml(region.volume_ml)}{suv}"
             found.append((words, region))
     return sorted(found, key=lambda each: (each[1].kind != "extra lesion", -each[1].volume_ml))
 
@@ -151,7 +151,7 @@ def _name(reader: str, style: str, colour: str) -> str:
 
 
 def _lesions(n: int, of: int, volume_ml: float) -> str:
-    return f"{n} of {of}, {volume_ml:.2f} mL" if n else f"0 of {of}"
+    return f"{n} of {of}, {in_ml(volume_ml)}" if n else f"0 of {of}"
 
 
 def _number(value: float, decimals: int) -> str:

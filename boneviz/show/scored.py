@@ -17,7 +17,7 @@ from boneviz.show.pair import PairChooser
 from boneviz.show.state import ViewState
 from boneviz.show.strip import StripPanel
 from boneviz.show.tables import METRICS, MatrixView, PatientTable, patient_table
-from boneviz.show.values import strip_table
+from boneviz.show.values import matrix_frame, strip_table
 
 __all__ = ["ONE_READER", "ScorePanels", "metric_label"]
 
@@ -107,6 +107,10 @@ class ScorePanels:
         if self._evaluation is None or state.pair is None:
             return pd.DataFrame()
         return strip_table(self._evaluation, *state.pair).reset_index(names="Patient")
+
+    def cells(self) -> pd.DataFrame:
+        """Return the matrix with all its numbers; empty where there is nothing to compare."""
+        return pd.DataFrame() if self._evaluation is None else matrix_frame(self._evaluation)
 
 
 def metric_label(metric: str) -> str:

@@ -76,9 +76,11 @@ class StripPanel:
         )
         self.table = RowTable(
             on_select=self._row_clicked,
+            label="Patients of this pair",
             name="boneviz-strip-table",
             height="196px",
             empty="No patient was scored for this pair.",
+            ordering=True,
         )
         self.words = widgets.HTML()
         beside = {"flex_flow": "row wrap", "grid_gap": "8px"}
@@ -186,7 +188,6 @@ class StripPanel:
         )
         self.figure.update_layout(
             title_text=f"{plain(candidate)}: {label}{less}" if references else "",
-            shapes=[_mean_line(table[name], n) for n, name in enumerate(references)],
             xaxis={
                 "tickvals": list(range(len(references))),
                 "ticktext": [
@@ -195,6 +196,10 @@ class StripPanel:
                 "range": [-0.6, len(references) - 0.4],
             },
         )
+        # not by update_layout, which mixes a list with the one before
+        self.figure.layout.shapes = [
+            _mean_line(table[name], n) for n, name in enumerate(references)
+        ]
         self.plot.draw()
 
     def _point_clicked(self, click: PlotClick) -> None:

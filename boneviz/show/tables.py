@@ -13,23 +13,28 @@ from itables.javascript import JavascriptFunction
 from itables.widget import ITable
 
 from boneviz.compare import CrossEvaluation, higher_is_better
+from boneviz.metricnames import metric_name
 from boneviz.scorerow import Scores
 from boneviz.show.plot import PlotClick, PlotView
+from boneviz.show.rows import TABLE_STYLE, reachable
 from boneviz.show.surfaces import plain
 
 __all__ = ["METRICS", "MatrixView", "PatientTable", "matrix_figure", "patient_table"]
 
 #: the numbers offered in the explorer, by what they are called
 METRICS: dict[str, str] = {
-    "Dice": "dice",
-    "Surface Dice at 2 mm": "surface_dice_2mm",
-    "HD95 (mm)": "hd95_mm",
-    "ASSD (mm)": "assd_mm",
-    "Sensitivity": "sensitivity",
-    "Precision": "precision",
-    "Lesion F1": "lesion_f1",
-    "Missed volume (mL)": "fnv_ml",
-    "Extra volume (mL)": "fpv_ml",
+    metric_name(metric): metric
+    for metric in (
+        "dice",
+        "surface_dice_2mm",
+        "hd95_mm",
+        "assd_mm",
+        "sensitivity",
+        "precision",
+        "lesion_f1",
+        "fnv_ml",
+        "fpv_ml",
+    )
 }
 
 # from poor to good in both lightness and hue, so that it reads in grey and for the colour-blind;
@@ -51,43 +56,50 @@ def patient_table(
     Returns
     -------
     Columns ``Patient``, ``EXPERT (mL)`` for each expert, ``CANDIDATE / REFERENCE`` for each pair,
-    and ``Remarks`` on readings that outlined nothing.
+    and ``Remarks`` on readings that outlined nothing. ``attrs["pairs"]`` are the places of the
+    pairs' columns, which their names alone do not tell.
     """
-    rows: dict[str, dict[str, Any]] = {case_id: {"Patient": case_id} for case_id in case_ids}
+    # by names, not by headings: a name may hold " / " or "(mL)" itself
+    volumes: dict[str, dict[str, float]] = {}
+    pairs: dict[tuple[str, str], dict[str, float]] = {}
     remarks: dict[str, list[str]] = {case_id: [] for case_id in case_ids}
     for row in scores:
-        if row.case_id not in rows or row.reference.kind != "expert":
+        case_id, reference, candidate = row.case_id, row.reference, row.candidate
+        if case_id not in remarks or reference.kind != "expert":
             continue
-        cells = rows[row.case_id]
-        cells[f"{row.reference.name} (mL)"] = round(row.reference_ml, 1)
-        if row.candidate.kind == "expert":
-            cells[f"{row.candidate.name} (mL)"] = round(row.candidate_ml, 1)
-        value = row.value(metric)
-        cells[f"{row.candidate.name} / {row.reference.name}"] = (
-            None if math.isnan(value) else round(value, 3)
-        )
-        for reader, volume_ml in (
-            (row.reference, row.reference_ml),
-            (row.candidate, row.candidate_ml),
-        ):
+        for reader, volume_ml in ((reference, row.reference_ml), (candidate, row.candidate_ml)):
+            if reader.kind == "expert":
+                volumes.setdefault(reader.name, {})[case_id] = round(volume_ml, 1)
             remark = f"{reader.name}: nothing outlined"
-            if volume_ml == 0 and remark not in remarks[row.case_id]:
-                remarks[row.case_id].append(remark)
-    table = pd.DataFrame(list(rows.values()))
-    volumes = [column for column in table.columns if column.endswith(" (mL)")]
-    pairs = [column for column in table.columns if " / " in column]
-    table = table[["Patient", *volumes, *pairs]]
+            if volume_ml == 0 and remark not in remarks[case_id]:
+                remarks[case_id].append(remark)
+        values = pairs.setdefault((candidate.name, reference.name), {})
+        values[case_id] = round(row.value(metric), 3)
+    columns = [
+        *((f"{name} (mL)", by_case) for name, by_case in volumes.items()),
+        *((f"{first} / {second}", by_case) for (first, second), by_case in pairs.items()),
+    ]
+    heads = ["Patient", *(head for head, _ in columns)]
+    rows = [
+        [case_id, *(by_case.get(case_id, math.nan) for _, by_case in columns)]
+        for case_id in case_ids
+    ]
     if any(remarks.values()):
-        table["Remarks"] = ["; ".join(remarks[case_id]) for case_id in case_ids]
+        heads.append("Remarks")
+        rows = [[*row, "; ".join(remarks[str(row[0])])] for row in rows]
+    table = pd.DataFrame(rows, columns=heads)
+    table.attrs["pairs"] = list(range(1 + len(volumes), 1 + len(columns)))
     return table
 
 
 class PatientTable:
-    """`patient_table` as a widget: sorted by a click on a header, a row chosen by a click.
+    """`patient_table` as a widget: sorted by a click on a heading, a row chosen by a click.
+
+    The same by keys: Enter on a heading's arrows sorts, arrows move among rows, Enter chooses.
 
     Parameters
     ----------
-    on_select : called with the case id of a row that was clicked
+    on_select : called with the case id of a row that was chosen
     """
 
     def __init__(self, *, on_select: Callable[[str], None]) -> None:
@@ -99,7 +111,7 @@ class PatientTable:
     def show(self, table: pd.DataFrame, *, metric: str) -> None:
         """Put another table in place; the chosen row stays where it is."""
         self._case_ids = tuple(table["Patient"])
-        pairs = [place for place, column in enumerate(table.columns) if " / " in column]
+        pairs = list(table.attrs["pairs"])
         values = table.iloc[:, pairs].to_numpy(dtype=float)
         selected = [row for row in self.widget.selected_rows if row < len(table)]
         self.widget.update(
@@ -110,6 +122,9 @@ class PatientTable:
                 {"targets": pairs, "createdCell": _colouring(values, metric)},
             ],
             selected_rows=selected,
+            # what is not handed over each time goes back to itables' own: functions become text
+            drawCallback=_REACH,
+            text_in_header_can_be_selected=False,
         )
 
     def select(self, case_id: str) -> None:
@@ -122,6 +137,7 @@ class PatientTable:
             self._on_select(self._case_ids[change["new"][0]])
 
 
+_REACH = reachable("Patients")
 _LOOK: dict[str, Any] = {
     "select": {"style": "single", "toggleable": False},
     "paging": False,
@@ -130,7 +146,10 @@ _LOOK: dict[str, Any] = {
     "layout": {"topStart": None, "topEnd": None, "bottomStart": None, "bottomEnd": None},
     "showIndex": False,
     "classes": "display compact boneviz-patients",
-    "style": "width:100%;font-size:12px",
+    "style": TABLE_STYLE,
+    "drawCallback": _REACH,
+    # else itables lets the arrows of a heading sort, and not the heading
+    "text_in_header_can_be_selected": False,
     # a cohort of thousands is shown whole; the default cuts tables off at 64 KB
     "maxBytes": 0,
 }
@@ -153,8 +172,10 @@ def _colouring(values: np.ndarray[Any, Any], metric: str) -> JavascriptFunction:
         "  const t = good === poor ? 1 : Math.min(1, Math.max(0, (value-poor)/(good-poor)));"
         f"  const a = {list(POOR)}, b = {list(GOOD)};"
         "  const c = a.map((v, i) => Math.round(v + (b[i] - v) * t));"
-        "  td.style.boxShadow = `inset 0 0 0 99px rgb(${c.join(',')})`;"
-        "  td.style.color = '#111';"
+        # the chosen row, under the mouse above all, would lose its colours else
+        "  const shade = `inset 0 0 0 99px rgb(${c.join(',')})`;"
+        "  td.style.setProperty('box-shadow', shade, 'important');"
+        "  td.style.setProperty('color', '#111', 'important');"
         "}"
     )
 
@@ -241,8 +262,9 @@ class MatrixView:
         self.figure.update_layout(
             height=70 + 44 * len(means.index),
             title_text=f"{label}: mean ± SD over patients",
-            shapes=frames,
         )
+        # not by update_layout, which mixes a list with the one before
+        self.figure.layout.shapes = frames
         self.widget.draw()
 
     def _clicked(self, click: PlotClick) -> None:

@@ -13,7 +13,27 @@ from boneviz.compare import CrossEvaluation, higher_is_better
 from boneviz.errors import InputError
 from boneviz.scorerow import Scores
 
-__all__ = ["spread", "strip_table", "strip_words", "worst_session"]
+__all__ = ["matrix_frame", "spread", "strip_table", "strip_words", "worst_session"]
+
+
+def matrix_frame(evaluation: CrossEvaluation) -> pd.DataFrame:
+    """Return the matrix, one row per ordered pair with every number of its cell and the settings.
+
+    Returns
+    -------
+    Columns ``metric``, ``better`` (``more``, ``less`` or empty), those of
+    `CrossEvaluation.summary`, ``threshold``, ``tolerance_mm``, ``surface`` and ``version``.
+    """
+    better = {True: "more", False: "less", None: ""}[higher_is_better(evaluation.metric)]
+    table = evaluation.summary()
+    table.insert(0, "metric", evaluation.metric)
+    table.insert(1, "better", better)
+    return table.assign(
+        threshold=evaluation.threshold,
+        tolerance_mm=" ".join(f"{each:g}" for each in evaluation.tolerance_mm),
+        surface=evaluation.surface,
+        version=evaluation.version,
+    )
 
 
 def strip_table(evaluation: CrossEvaluation, reference: str, candidate: str) -> pd.DataFrame:
@@ -97,8 +117,8 @@ def strip_words(
         else:
             parts.append(
                 f"Both models together, which does not favour the larger outline: I = "
-                f"{styles.mean:+.3g}, n = {styles.n}, sign-flip p = {styles.test.p:.3g} "
-                "(in full beside the matrix)."
+                f"{styles.mean:+.3g} in {label}, above 0 closer to the own experts, n = "
+                f"{styles.n}, sign-flip p = {styles.test.p:.3g} (in full beside the matrix)."
             )
     return " ".join(parts)
 

@@ -76,7 +76,7 @@ def test_a_large_case_is_drawn_coarse_first_and_says_so(notebook: Open, tmp_path
     for place, seen in (((28, 0), 241), ((0, 0), 76)):
         assert patch(coarse, stage.at("axial", *place), 1).mean() == pytest.approx(seen, abs=12)
     on_edge, inside = edge_hits(stage, coarse, "Expert A")
-    assert on_edge > 0.95
+    assert on_edge > 0.9
     assert inside <= 0.12
     assert [stage.text(f"readout-{name}") for name in ("hu", "suv")] == ["\u2013", "\u2013"]
     assert "Expert A" in stage.text("readout-yes")

@@ -193,6 +193,22 @@ def test_a_curve_holds_what_the_slider_reaches_and_no_more(explorer: Explorer) -
     assert len(explorer.operating.table.value) < 5_000
 
 
+def test_the_numbers_are_kept_as_they_are_shown(explorer: Explorer) -> None:
+    move(explorer, thresholds={"Model A": 0.7}, dial=between(0.25))
+    table = explorer.operating.frame(explorer.state)
+    shown = [(p.candidate, p.reference, p.dice) for p in explorer.operating.points]
+    assert list(zip(table.candidate, table.reference, table.dice, strict=True)) == shown
+    assert table.outline[0] == "Model A \u2265 0.70"
+    assert table.dial.dropna().tolist() == [0.25, 0.25]
+    # of the dial 0.75 * 0.7 + 0.25 * 0.5 = 0.65
+    assert table.threshold[table.dial.notna()].tolist() == pytest.approx([0.65, 0.65])
+
+
+def test_numbers_are_kept_of_a_panel_that_was_never_seen(tmp_path: Path) -> None:
+    hidden = explore(tiny(tmp_path / "tiny", MODEL_A, MODEL_B))
+    assert len(hidden.operating.frame(hidden.state)) == 2 * 2 + 2  # two models, two experts
+
+
 def test_a_panel_behind_another_counts_nothing(explorer: Explorer) -> None:
     explorer.go(show_panel(explorer.state, "patients"))
     explorer.select("P02")

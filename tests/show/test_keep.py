@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from small import limb, write_tiny_cohort
@@ -61,6 +62,10 @@ def test_every_table_comes_as_it_is_shown(
     assert files["regions"]["n_voxels"].tolist() == [region.n_voxels for region in listed]
     assert files["regions"].columns.tolist() == regions_table(listed).columns.tolist()
     assert sorted(files["pair"]["Patient"]) == ["P01", "P02", "P03"]
+    matrix = files["matrix"].set_index(["reference", "candidate"])
+    assert matrix.loc[("Expert A", "Expert B"), "mean"] == pytest.approx(np.mean(dice), abs=5e-4)
+    points = explorer.operating.frame(explorer.state)
+    assert files["operating"]["candidate"].tolist() == points["candidate"].tolist()
     assert files["starred"]["number"].tolist() == explorer.starred["number"].tolist()
     assert len(files["starred"]) == 1
 

@@ -6,14 +6,18 @@ import re
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from small import EXPERT_A, EXPERT_B, case_on
 from test_learnerfile import write_session
 from test_teaching import CASE, SESSION, drawing_at, revealed
 
+from boneviz.drawing import Drawing
 from boneviz.learnerfile import LearnerFile
 from boneviz.show.results import case_table, differences, progress_table, session_table
 from boneviz.teaching import commit, reveal
+from boneviz.volume import Grid, Volume
 
 
 def cells(table: str) -> list[list[str]]:
@@ -74,8 +78,8 @@ def test_the_session_and_its_cases(file: LearnerFile) -> None:
     assert first[2:4] == ["0 of 2", "2 of 4"]
     assert second[2:4] == ["6 of 9", "1 of 4"]
     assert (first[5:], second[5:]) == (
-        ["0.1", "0.2", "1 of 3 cases"],
-        ["0.5", "0.2", "0 of 3 cases"],
+        ["0.06", "0.18", "1 of 3 cases"],
+        ["0.54", "0.18", "0 of 3 cases"],
     )
     head, *rows = cells(progress_table(table))
     assert head[:4] == ["Case", "Dice, Reader 1", "Missed, Reader 1", "Extra, Reader 1"]
@@ -112,6 +116,20 @@ def test_differences_are_named_missed_and_extra_first_and_experts_stay_masked() 
     # the place to look at lies in it: x = 6 or 7 of 2 mm
     assert seen[0][1].inside_mm[0] in (12.0, 14.0)
     assert any("drawn by you alone" in text for text, _ in differences(revealed(0, 1)))
+
+
+def test_the_list_and_the_sentence_round_a_volume_alike() -> None:
+    # one voxel of 50 mm a side is 125 mL, of 48 mm 110.592 mL, which nobody needs that exactly
+    for side_mm, says in ((50, "125 mL"), (48, "111 mL")):
+        grid = Grid.straight((3, 3, 3), (side_mm,) * 3)
+        mask = np.zeros((3, 3, 3), dtype=bool)
+        mask[1, 1, 1] = True
+        outline = Volume(mask, grid, "label")
+        case = case_on(grid, masks={EXPERT_A: outline, EXPERT_B: outline})
+        seen = reveal(commit(replace(SESSION, case_ids=("P01",)), case, Drawing.blank(grid)), case)
+        assert f"outlined 1 lesion, {says};" in seen.words
+        assert all(f"missed lesion, {says}" in text for text, _ in differences(seen))
+        assert says.removesuffix(" mL") in cells(case_table(seen.results, {}))[1]
 
 
 def test_names_are_text() -> None:

@@ -13,7 +13,7 @@ from boneviz.compare import cross_evaluate
 from boneviz.errors import InputError
 from boneviz.palette import styles_of
 from boneviz.show.strip import StripPanel
-from boneviz.show.values import spread, strip_table, strip_words, worst_session
+from boneviz.show.values import matrix_frame, spread, strip_table, strip_words, worst_session
 
 STYLES = styles_of([EXPERT_A, EXPERT_B, MODEL_A, MODEL_B])
 # Dice of Model A with Expert A and with Expert B, by patient; in 004 the model outlined nothing
@@ -68,7 +68,7 @@ def test_words_say_n_misses_and_what_one_model_cannot_show() -> None:
     assert "agrees better with its own expert Expert A than with Expert B in 2 of 4" in words
     assert "no evidence of a style learned" in words
     # I is 0.3, -0.1, 0.3, 0: mean 0.125
-    assert "I = +0.125, n = 4" in words
+    assert "I = +0.125 in Dice, above 0 closer to the own experts, n = 4" in words
 
 
 def test_who_has_no_value_is_named_with_the_reason() -> None:
@@ -139,6 +139,18 @@ def test_one_point_per_patient_and_expert_and_one_line_per_patient() -> None:
     ]
 
 
+def test_the_mean_of_another_pair_does_not_stay() -> None:
+    panel = Heard(pair=("Expert A", "Expert B")).panel  # one column, at 0.5
+
+    def means(pair: tuple[str, str]) -> list[float]:
+        panel.show(DICE, SCORES, pair, label="Dice", styles=STYLES, patient="002")
+        return [line.y0 for line in panel.figure.layout.shapes]
+
+    # of 0.9, 0.7, 0.8 and 0, and of 0.6, 0.8, 0.5 and 0
+    assert means(("Expert A", "Model A")) == pytest.approx([0.6, 0.475])
+    assert means(("Expert A", "Expert B")) == pytest.approx([0.5])
+
+
 def test_an_undefined_value_is_no_point() -> None:
     panel = Heard(metric="hd95_mm").panel
     lines, points = panel.figure.data
@@ -180,3 +192,19 @@ def test_names_are_text_in_points_and_axes() -> None:
     assert "&lt;img" in panel.figure.data[1].text[0]
     assert "<img" not in panel.words.value
     assert "<img" not in panel.table.widget._dt_args["data_json"]
+
+
+def test_the_matrix_is_kept_with_every_number_and_its_settings() -> None:
+    table = matrix_frame(DICE)
+    assert set(table.columns[:4]) == {"metric", "better", "reference", "candidate"}
+    (row,) = table[(table.reference == "Expert A") & (table.candidate == "Model A")].to_dict(
+        "records"
+    )
+    # 0.9, 0.7, 0.8 and 0, as above; one missed
+    assert (row["metric"], row["better"]) == ("dice", "more")
+    assert row["mean"] == pytest.approx(0.6)
+    assert row["sd"] == pytest.approx((0.5 / 3) ** 0.5)
+    assert (row["n"], row["n_missed"]) == (4, 1)
+    assert row["threshold"] == DICE.threshold
+    assert row["version"] == DICE.version
+    assert len(table) == len(DICE.summary())

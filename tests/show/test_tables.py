@@ -54,6 +54,34 @@ def test_one_row_per_patient_with_volumes_and_pairs() -> None:
     assert table["Remarks"].tolist() == ["", "Model A: nothing outlined"]
 
 
+def test_names_that_look_like_headings_keep_to_their_columns() -> None:
+    names = {"Expert A": "Dr A / Dr C", "Expert B": "Reader (mL)", "Model A": "M"}
+    rows = [
+        replace(
+            row,
+            reference=replace(row.reference, name=names[row.reference.name]),
+            candidate=replace(row.candidate, name=names[row.candidate.name]),
+        )
+        for row in ROWS
+    ]
+    table = patient_table(rows, ["P1", "P2"], metric="dice")
+    assert list(table.columns) == [
+        "Patient",
+        "Dr A / Dr C (mL)",
+        "Reader (mL) (mL)",
+        "Reader (mL) / Dr A / Dr C",
+        "M / Dr A / Dr C",
+        "M / Reader (mL)",
+        "Remarks",
+    ]
+    assert table.iloc[0, 1:6].tolist() == [0.8, 0.4, round(8 / 12, 3), 1.0, round(8 / 12, 3)]
+    # scores are coloured from worst to best, millilitres are not
+    view = PatientTable(on_select=lambda _: None)
+    view.show(table, metric="dice")
+    defs = view.widget._dt_args["columnDefs"]
+    assert [each["targets"] for each in defs if "createdCell" in each] == [[3, 4, 5]]
+
+
 def test_an_undefined_number_is_not_filled() -> None:
     table = patient_table(ROWS, ["P1", "P2"], metric="hd95_mm")
     assert math.isnan(table.loc[1, "Model A / Expert A"])
@@ -122,3 +150,17 @@ def test_a_click_on_a_cell_names_its_pair_and_the_chosen_pair_is_framed() -> Non
     click(view.widget, 0, itself, references.index("Expert A"))
     click(view.widget, 0, row, references.index("Expert B"), late=True)  # the matrix before
     assert chosen == [("Expert A", "Model A")]
+
+
+def test_the_frame_of_another_pair_does_not_stay() -> None:
+    view = MatrixView()
+
+    def framed(pair: tuple[str, str] | None) -> list[tuple[str, float]]:
+        view.show(cross_evaluate(ROWS), label="Dice", pair=pair)
+        frames = view.figure.layout.shapes
+        return [(frame.line.dash, round((frame.x0 + frame.x1) / 2, 6)) for frame in frames]
+
+    assert framed(None) == [("solid", 0)]
+    assert framed(("Expert B", "Model A")) == [("solid", 0), ("dot", 1)]
+    assert framed(("Expert A", "Model A")) == [("solid", 0), ("dot", 0)]
+    assert framed(None) == [("solid", 0)]

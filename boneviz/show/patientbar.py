@@ -34,8 +34,8 @@ class PatientBar:
             style={"description_width": "initial"},
             layout={"width": "230px"},
         )
-        self.previous = _button("◀ Previous", "The patient before in the cohort")
-        self.next = _button("Next ▶", "The next patient of the cohort")
+        self.previous = _button("◀ Previous patient", "The patient before in the cohort")
+        self.next = _button("Next patient ▶", "The next patient of the cohort")
         self.widget = widgets.HBox(
             [self.previous, self.chosen, self.next],
             layout={"flex_flow": "row wrap", "align_items": "center", "grid_gap": "2px 4px"},

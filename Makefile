@@ -11,6 +11,9 @@ OPEN ?= 1
 PORT ?= 8888
 export JUPYTER_PLATFORM_DIRS := 1
 
+# two lanes for two cores: these come after the tests without a browser, so that both end together
+LATER := $(addprefix tests/browser/test_,keys.py parts.py solids.py)
+
 .PHONY: demo app test lint samples screenshots clean
 
 $(VENV)/.made:
@@ -48,10 +51,11 @@ test: $(VENV)/.tests lint
 	$(BIN)/python tests/browser/find_browser.py --install
 	$(BIN)/python tests/find_orthanc.py --install
 	mkdir -p test-output
-	$(BIN)/python -m pytest tests/browser tests/fuzz > test-output/browser.txt 2>&1 & beside=$$!; \
+	$(BIN)/python -m pytest tests/browser $(addprefix --ignore=,$(LATER)) > test-output/browser.txt 2>&1 & beside=$$!; \
 	  $(BIN)/python -m pytest --ignore=tests/browser --ignore=tests/fuzz; rest=$$?; \
+	  $(BIN)/python -m pytest tests/fuzz $(LATER); later=$$?; \
 	  wait $$beside; beside=$$?; cat test-output/browser.txt; \
-	  test $$rest -eq 0 -a $$beside -eq 0
+	  test $$rest -eq 0 -a $$later -eq 0 -a $$beside -eq 0
 
 samples: $(VENV)/.runtime
 	$(BIN)/python data_samples/make.py

@@ -171,10 +171,10 @@ def test_the_atlas_is_filtered_ordered_and_stepped_through(notebook: Open) -> No
     region = "explorer.state.region"
     rows.first.click()
     page.until(lambda: asked(page, region) == order[0], seconds=20)
-    explorer.get_by_role("button", name="Next ▶").click()
+    explorer.get_by_role("button", name="Next ▶", exact=True).click()
     page.until(lambda: asked(page, region) == order[1 % len(order)], seconds=20)
     expect(rows.nth(1 % len(order))).to_have_class(re.compile("selected"))
-    explorer.get_by_role("button", name="◀ Previous").click()
+    explorer.get_by_role("button", name="◀ Previous", exact=True).click()
     page.until(lambda: asked(page, region) == order[0], seconds=20)
 
     # what is listed is what is saved

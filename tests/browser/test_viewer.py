@@ -27,7 +27,7 @@ pytestmark = pytest.mark.browser
 
 
 def test_anatomy_and_contours_are_at_their_millimetres(notebook: Open) -> None:
-    page, stage = opened(notebook, "v.mode = 'ct'\n" + SHOW)
+    page, stage = opened(notebook, "v.mode = 'ct'\n" + SHOW, height=1100)
     image = stage.pixels()
 
     def grey(plane: str, across: float, up: float) -> int:
@@ -50,7 +50,7 @@ def test_anatomy_and_contours_are_at_their_millimetres(notebook: Open) -> None:
     assert grey("sagittal", 70, 60) <= 3
     assert grey("sagittal", 50, 60) == pytest.approx(76, abs=4)
 
-    for name, at_least in (("Expert A", 0.95), ("Expert B", 0.95), ("Model A", 0.4)):
+    for name, at_least in (("Expert A", 0.9), ("Expert B", 0.9), ("Model A", 0.4)):
         on_edge, inside = edge_hits(stage, image, name)
         assert on_edge >= at_least, f"{name} is drawn on {on_edge:.0%} of its edge"
         assert inside <= 0.12, f"{name} is drawn inside its edge at {inside:.0%} of the places"

@@ -1,17 +1,15 @@
 /** The slice viewer: wires the page's events and the widget's state to the drawing. */
 
-import {
-  PLANES, PLANE_NAMES, arrange, centreOf, fitScale, keepInside, middleMm, panelAt, sideOf, toMm, voxelAt,
-} from "./front/geometry.js";
+import { keepInside, middleMm, toMm } from "./front/geometry.js";
 import { WINDOWS, fullWindow } from "./front/window.js";
-import { boxAt, chosenPair, nextView, planOf } from "./front/modes.js";
+import { chosenPair, nextView, planOf } from "./front/modes.js";
 import { drawable, storeOf } from "./front/store.js";
 import { Frame } from "./front/frame.js";
 import { Scene } from "./front/scene.js";
-import { canBlend, cutOf, dialName, withBlend } from "./front/blend.js";
+import { Casting } from "./front/cast.js";
 import { Pictures } from "./front/pictures.js";
-import { drawCrosshair, drawLettering } from "./front/overlay.js";
 import { buildChrome, el, fillLegend } from "./front/chrome.js";
+import { Stage } from "./front/stage.js";
 import { movedRange, rangeOf, showPet } from "./front/pet.js";
 import { buildModebar } from "./front/modebar.js";
 import { hottestDepth } from "./front/readout.js";
@@ -40,17 +38,13 @@ export class SliceView {
     this.cursor = /** @type {Vec3} */ ([0, 0, 0]);
     this.frame = new Frame((value) => this.lattice && this.tell("frame", value));
     this.pointed = /** @type {PlaneName} */ ("axial");
-    this.views = /** @type {Partial<Record<PlaneName, View>>} */ ({});
-    this.drawn = /** @type {Record<string, string>} */ ({});
     this.due = 0; // the next animation frame
-    this.size = "";
     this.telling = 0; // a timer
     this.toldAt = 0;
-    this.lettered = "";
     this.warm = false;
     this.coarse = false; // whether images are
     this.scene = /** @type {Scene | Pictures | null} */ (null);
-    this.dialled = /** @type {{key: string, held: import("./front/blend.js").Blended | null}} */ ({ key: "", held: null });
+    this.casting = new Casting();
     /** Stop waiting for the loss of the graphics context. */
     this.unwatch = () => {};
     this.build(host);
@@ -96,23 +90,10 @@ export class SliceView {
     this.artist = new Artist(this);
     // the colours of the other views are explained where those of the readers stand
     this.chrome.head.append(this.modebar.legend);
-    this.image = el("canvas", { class: "bv-image", "data-testid": "slices", "aria-hidden": "true" });
-    this.layer = el("canvas", { class: "bv-layer", "data-testid": "overlay", "aria-hidden": "true" });
-    this.pen = this.layer.getContext("2d");
-    this.lettering = el("canvas", { class: "bv-layer", "aria-hidden": "true" });
-    this.captions = Object.fromEntries(
-      PLANE_NAMES.map((name) => [name, el("div", { class: "bv-caption", "data-testid": `caption-${name}` })]),
-    );
     this.message = el("div", { class: "bv-message", role: "status", "data-testid": "message" });
     this.notice = el("div", { class: "bv-notice", role: "status", "data-testid": "notice", hidden: true });
-    this.stage = el(
-      "div",
-      {
-        class: "bv-stage", tabindex: 0, role: "application", "data-testid": "stage",
-        "aria-label": "Slices through the patient: axial, sagittal, coronal and PET projection. Press ? for keys.",
-      },
-      this.image, this.layer, this.lettering, ...Object.values(this.captions), this.message, this.chrome.helpBox,
-    );
+    this.panels = new Stage(this.message, this.chrome.helpBox);
+    this.stage = this.panels.element;
     // JupyterLab must not take the keys and clicks meant for the viewer
     this.root = el(
       "div", { class: "bv-root", "data-testid": "boneviz-viewer", "data-lm-suppress-shortcuts": "true" },
@@ -124,7 +105,7 @@ export class SliceView {
 
   openScene() {
     try {
-      this.scene = new Scene(this.image);
+      this.scene = new Scene(this.panels.image);
     } catch (error) {
       return this.fallBack(/** @type {Error} */ (error).message);
     }
@@ -135,18 +116,14 @@ export class SliceView {
   fallBack(reason) {
     this.unwatch();
     this.scene?.dispose();
-    const canvas = el("canvas", { class: "bv-image", "data-testid": "slices", "aria-hidden": "true" });
-    this.image.replaceWith(canvas);
-    this.image = canvas;
-    const pictures = new Pictures(canvas, this.model, () => {
+    const pictures = new Pictures(this.panels.replaceImage(), this.model, () => {
       this.notice.textContent = [`Pictures from Python, without WebGL2: ${reason}.`, ...pictures.failed.values()].join(" ");
-      this.drawn = {};
+      this.panels.stale();
       this.refresh();
     });
     pictures.onChange();
     this.scene = pictures;
     this.notice.hidden = false;
-    this.size = "";
     this.serial = 0;
     this.load();
   }
@@ -157,7 +134,7 @@ export class SliceView {
       this.scene = null;
       this.fallBack("the graphics context was lost (too many open viewers, or the GPU was reset)");
     };
-    const canvas = this.image;
+    const canvas = this.panels.image;
     canvas.addEventListener("webglcontextlost", onLost);
     this.unwatch = () => canvas.removeEventListener("webglcontextlost", onLost);
   }
@@ -238,7 +215,7 @@ export class SliceView {
     this.scene.retain(volumes.map(([name]) => name));
     for (const volume of volumes) this.scene.upload(...volume);
     this.serial = load.info.serial;
-    this.dialled = { key: "", held: null };
+    this.casting.forget();
     this.cursor = /** @type {Vec3} */ ([...this.model.get("cursor_mm")]);
     this.takeFrame();
     this.say("");
@@ -262,8 +239,8 @@ export class SliceView {
     if (this.scene instanceof Scene) {
       for (const volume of drawable(load)) if (["ct", "pet"].includes(volume[0])) this.scene.upload(...volume);
     }
-    this.dialled = { key: "", held: null };
-    this.drawn = {};
+    this.casting.forget();
+    this.panels.stale();
     this.refresh();
   }
 
@@ -294,7 +271,7 @@ export class SliceView {
     this.frame.stop();
     this.words.forget();
     this.serial = 0;
-    this.views = {};
+    this.panels.forget();
     delete this.root.dataset.drawn;
     delete this.root.dataset.coarse;
     this.chrome.coarse.hidden = true;
@@ -302,7 +279,6 @@ export class SliceView {
     this.modebar.clear();
     this.artist.close();
     this.chrome.origin.hidden = true;
-    for (const caption of Object.values(this.captions)) caption.textContent = "";
   }
 
   /** @param {string} text */
@@ -367,27 +343,14 @@ export class SliceView {
     return { view: get("view"), pair: get("pair"), visible: get("visible"), heat: get("heat"), filled: get("filled"), thresholds: get("thresholds") };
   }
 
-  /** The case as it is drawn: in the view of readers with one more reader where the dial is on. */
+  /** Who is drawn, once a case is here. */
   get cast() {
-    const load = /** @type {import("./front/store.js").Load} */ (this.store.load);
-    const { wish } = this;
-    const plain = { held: load, plan: planOf(wish, load.info), thresholds: wish.thresholds };
-    const dial = /** @type {import("./front/blend.js").DialTrait} */ (this.model.get("dial"));
-    if (plain.plan.view !== "readers" || !canBlend(dial, load.info.readers)) {
-      for (const name of this.dialled.held?.made ?? []) this.scene?.free(name);
-      this.dialled = { key: "", held: null };
-      return plain;
-    }
-    const key = JSON.stringify([this.serial, dial]);
-    if (this.dialled.key !== key) {
-      const held = withBlend(load, dial);
-      for (const name of held.made) this.scene?.upload(name, held.arrays[name], held.info.volumes[name]);
-      this.dialled = { key, held };
-    }
-    const held = /** @type {import("./front/blend.js").Blended} */ (this.dialled.held);
-    const name = dialName(dial);
-    const plan = planOf({ ...wish, visible: [...wish.visible, name] }, held.info);
-    return { held, plan, thresholds: { ...wish.thresholds, [name]: cutOf(dial, wish.thresholds) } };
+    return this.casting.of(/** @type {import("./front/store.js").Load} */ (this.store.load), this.wish, this.model.get("dial"), this.scene);
+  }
+
+  /** What each panel shows of the patient, where it is drawn. */
+  get views() {
+    return this.panels.views;
   }
 
   /** How the images are shown. @returns {import("./front/scene.js").Look} */
@@ -436,13 +399,8 @@ export class SliceView {
   keep() {
     if (!this.lattice || this.coarse || this.serial !== this.info?.serial) return;
     const { held, plan, thresholds } = this.cast;
-    const captions = Object.entries(this.views).map(([name, { box }]) => (
-      { text: this.captions[name].textContent ?? "", x: box.x + 8, y: box.y + 8 }
-    ));
-    const ratio = this.image.width / this.stage.clientWidth;
-    const seen = { image: this.image, layers: [this.layer, this.lettering], ratio, captions };
     const key = keyOf(plan, held.info, thresholds);
-    snapshot({ ...seen, key, words: wordsOf(plan, held.info, this.look) }).toBlob((picture) => {
+    snapshot({ ...this.panels.layers, key, words: wordsOf(plan, held.info, this.look) }).toBlob((picture) => {
       const address = URL.createObjectURL(/** @type {Blob} */ (picture));
       el("a", { href: address, download: "slices.png" }).click();
       // the browser reads it in its own time
@@ -489,8 +447,7 @@ export class SliceView {
 
   /** @param {number} x @param {number} y */
   panel(x, y) {
-    const boxes = Object.fromEntries(Object.entries(this.views).map(([name, view]) => [name, view.box]));
-    return panelAt(boxes, x, y);
+    return this.panels.panel(x, y);
   }
 
   /** Move the views by pixels of one plane. @param {PlaneName} plane @param {number} dx @param {number} dy */
@@ -530,89 +487,24 @@ export class SliceView {
   }
 
   paint() {
-    const { lattice, scene } = this;
-    const width = this.stage.clientWidth;
-    if (!this.info || !lattice || !scene || !width || this.serial !== this.info.serial) return;
-    const { held, plan, thresholds } = this.cast;
-    const { info } = held;
-    const own = this.info; // without the dial
-    const ratio = Math.min(window.devicePixelRatio || 1, 3);
-    const { height, boxes } = arrange(width, lattice, this.alone, window.innerHeight);
-    this.resize(width, height, ratio, JSON.stringify(boxes));
-    const look = this.look;
-    const shown = {
-      lines: plan.lines, fill: plan.fill, readers: info.readers, thresholds, dial: this.model.get("dial"), box: boxAt(info.box, info.readers, thresholds),
-      pairColours: info.pair_colours, heatColours: info.heat_colours,
-    };
-    const voxel = voxelAt(lattice, this.cursor);
-    const sliceMm = centreOf(lattice, voxel);
-    this.views = {};
-    for (const plane of PLANE_NAMES) {
-      const box = boxes[plane];
-      this.captions[plane].hidden = !box;
-      if (!box) continue;
-      const flat = plane === "mip";
-      const view = {
-        box,
-        centre: flat ? middleMm(lattice) : this.frame.centre,
-        pxPerMm: fitScale(plane, lattice, box) * (flat ? 1 : this.frame.zoom),
-      };
-      this.views[plane] = view;
-      const slice = flat ? 0 : voxel[PLANES[plane].normal];
-      const revision = this.artist.revisions[plane];
-      const key = JSON.stringify([this.serial, slice, view, look, plan, thresholds, shown.dial, ratio, revision]);
-      if (this.drawn[plane] !== key) {
-        try {
-          scene.draw(plane, view, sliceMm, look, { ...shown, revision }, ratio);
-        } catch (error) {
-          // the program of contours is made when it is first needed
-          if (scene instanceof Scene) return this.fallBack(/** @type {Error} */ (error).message);
-          throw error;
-        }
-        this.drawn[plane] = key;
-      }
-      this.caption(plane, box, sliceMm, slice, lattice.shape);
+    const { lattice, scene, info: own } = this; // own: without the dial
+    if (!own || !lattice || !scene || !this.stage.clientWidth || this.serial !== own.serial) return;
+    const { cast, look } = this;
+    const { serial, cursor, frame, alone, artist } = this;
+    try {
+      this.panels.draw({ ...cast, serial, lattice, cursor, frame, alone, look, dial: this.model.get("dial"), revisions: artist.revisions }, scene);
+    } catch (error) {
+      // the program of contours is made when it is first needed
+      if (scene instanceof Scene) return this.fallBack(/** @type {Error} */ (error).message);
+      throw error;
     }
-    const bar = { suvMin: look.suvMin, suvMax: look.suvMax, colourMap: look.colourMap, unit: info.pet.unit, barIn: boxes.mip ? "mip" : this.alone };
-    const lettered = JSON.stringify([this.views, bar]);
-    if (this.lettered !== lettered) drawLettering(this.lettering.getContext("2d"), ratio, this.views, bar);
-    this.lettered = lettered;
-    drawCrosshair(this.pen, ratio, this.views, this.cursor, lattice);
-    this.artist.ring(this.pen);
-    this.root.dataset.drawn = String(this.serial);
-    const cursor = /** @type {Vec3} */ ([...this.cursor]);
+    artist.ring(this.panels.pen);
+    this.root.dataset.drawn = String(serial);
+    const at = /** @type {Vec3} */ ([...cursor]);
     this.words.later(() => {
-      this.words.fill({ look, plan, held, thresholds, cursor, presets: this.presets(), pet: own.pet });
-      this.modebar.show(plan, own, thresholds, look.colourMap);
+      this.words.fill({ ...cast, look, cursor: at, presets: this.presets(), pet: own.pet });
+      this.modebar.show(cast.plan, own, cast.thresholds, look.colourMap);
     });
-  }
-
-  /** @param {number} width @param {number} height @param {number} ratio @param {string} boxes where the panels are: what lies between them is cleared */
-  resize(width, height, ratio, boxes) {
-    const [w, h] = [Math.round(width * ratio), Math.round(height * ratio)];
-    const size = `${w} ${h} ${boxes}`;
-    if (this.size === size) return;
-    this.size = size;
-    this.stage.style.height = `${height}px`;
-    this.drawn = {};
-    this.lettered = "";
-    for (const canvas of [this.image, this.lettering, this.layer]) {
-      canvas.width = w;
-      canvas.height = h;
-      canvas.style.width = `${width}px`;
-      canvas.style.height = `${height}px`;
-    }
-    this.scene?.clear();
-  }
-
-  /** @param {PlaneName} plane @param {import("./front/geometry.js").Box} box @param {Vec3} sliceMm @param {number} slice @param {Vec3} shape */
-  caption(plane, box, sliceMm, slice, shape) {
-    const { title, normal } = PLANES[plane];
-    const caption = this.captions[plane];
-    const place = plane === "mip" ? "" : `  ${sideOf(normal, sliceMm[normal])} mm  ${slice + 1}/${shape[normal]}`;
-    const text = title + place;
-    if (caption.textContent !== text) caption.textContent = text;
-    caption.style.transform = `translate(${box.x + 8}px, ${box.y + 6}px)`;
   }
 }
 

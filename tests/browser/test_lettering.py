@@ -23,7 +23,7 @@ pytestmark = pytest.mark.browser
 SIDES = {"axial": "RLAP", "sagittal": "APSI", "coronal": "RLSI", "mip": "RLSI"}
 # the texts of the last drawing, with where they stand, CSS pixels of the stage
 RECORD = """(stage) => {
-  const pen = stage.querySelector('canvas.bv-layer:not([data-testid])').getContext('2d');
+  const pen = stage.querySelector('[data-testid=lettering]').getContext('2d');
   const {clearRect, fillText} = CanvasRenderingContext2D.prototype;
   pen.clearRect = (...box) => { window.written = []; clearRect.apply(pen, box); };
   pen.fillText = (text, x, y) => {

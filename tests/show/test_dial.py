@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from nodejs import run_node
 from numpy.typing import NDArray
 from small import EXPERT_A, EXPERT_B, MODEL_A, MODEL_B, limb, write_case, write_tiny_cohort
 from test_operating import require_equal
@@ -33,8 +34,7 @@ from boneviz.show.explorer import Explorer
 from boneviz.show.later import Later
 from boneviz.show.state import choose_curve, first_state, show_panel
 from boneviz.volume import Grid, Volume
-from show.test_explorer import BAD
-from show.test_viewer import run_node
+from show.exploring import BAD
 
 SHARE = np.float32(1 / 255)
 

@@ -25,7 +25,7 @@ from boneviz.show.state import (
     set_thresholds,
     show_panel,
 )
-from show.test_explorer import BAD, drawn_at_once, explorer, press
+from show.exploring import BAD, drawn_at_once, explorer, press
 
 __all__ = ["drawn_at_once", "explorer"]  # fixtures
 

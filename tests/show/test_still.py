@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from browser.patient import HOT_MM, READERS, patient, predictions, styles
+from nodejs import run_node
 from PIL import Image
 
 from boneviz.case import Case, Reader
@@ -23,7 +24,6 @@ from boneviz.show.plan import pair_of, plan_of
 from boneviz.show.still import patients_html, still_html
 from boneviz.show.viewer import VIEWS, SliceViewer
 from boneviz.volume import Grid, Volume
-from show.test_viewer import run_node
 
 
 @pytest.fixture
